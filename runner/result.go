@@ -1,0 +1,125 @@
+package runner
+
+import "time"
+
+// ResultVersion is the version of the Result's JSON form.
+const ResultVersion = 1
+
+// A Cause says why a run ended.
+type Cause string
+
+// The causes.
+const (
+	Exited        Cause = "exited"
+	Signaled      Cause = "signaled"
+	Timeout       Cause = "timeout"
+	CPUTime       Cause = "cpu-time"
+	OutOfMemory   Cause = "out-of-memory"
+	OutputLimit   Cause = "output-limit"
+	DiskLimit     Cause = "disk-limit"
+	SeccompKilled Cause = "seccomp-killed"
+	NotStarted    Cause = "not-started"
+)
+
+// A Result says what became of the application. A pointer that is nil, and a
+// null in the JSON, stands for what the engine could not measure.
+type Result struct {
+	Version int    `json:"version"`
+	Engine  string `json:"engine"`
+	Cause   Cause  `json:"cause"`
+	// ExitCode is the application's own, nil unless it exited.
+	ExitCode *int `json:"exit_code"`
+	// Signal is the name of the signal that ended it, such as "SIGKILL".
+	Signal string `json:"signal"`
+	// Message says in words what happened when that is more than an exit.
+	Message  string   `json:"message"`
+	Usage    Usage    `json:"usage"`
+	Timing   Timing   `json:"timing"`
+	Enforced Enforced `json:"enforced"`
+	Denied   []Denial `json:"denied"`
+
+	signal int
+}
+
+// Usage is what the box used, all its processes together.
+type Usage struct {
+	WallSeconds     *float64 `json:"wall_seconds"`
+	UserSeconds     *float64 `json:"user_seconds"`
+	SystemSeconds   *float64 `json:"system_seconds"`
+	MemoryPeakBytes *int64   `json:"memory_peak_bytes"`
+	ReadBytes       *int64   `json:"read_bytes"`
+	WrittenBytes    *int64   `json:"written_bytes"`
+	ProcessesPeak   *int64   `json:"processes_peak"`
+	ContextSwitches *int64   `json:"context_switches"`
+}
+
+// Timing is where the wall time went: preparing the root, starting the box up
+// to the application's execve, running it, and cleaning up.
+type Timing struct {
+	PrepareSeconds float64 `json:"prepare_seconds"`
+	StartSeconds   float64 `json:"start_seconds"`
+	RunSeconds     float64 `json:"run_seconds"`
+	CleanupSeconds float64 `json:"cleanup_seconds"`
+}
+
+// Enforced lists what stood around the application.
+type Enforced struct {
+	// Seccomp is NAME@sha256:…, or "" without a filter.
+	Seccomp string `json:"seccomp"`
+	// LandlockABI is the kernel's, or 0 where no Landlock layer is on.
+	LandlockABI int `json:"landlock_abi"`
+	// Cgroup is "v2", "v1", "hybrid" or "" where no limit needed one.
+	Cgroup        string   `json:"cgroup"`
+	UserNamespace bool     `json:"user_namespace"`
+	Limits        []string `json:"limits"`
+	// Missing names the layers that were preferred and could not be had.
+	Missing []string `json:"missing"`
+}
+
+// A Denial is a refusal that the application met.
+type Denial struct {
+	What  string `json:"what"`
+	Name  string `json:"name"`
+	Count int64  `json:"count"`
+	Errno string `json:"errno"`
+	Hint  string `json:"hint"`
+}
+
+// ExitStatus is the status that hutch itself exits with: the application's,
+// 128+N for a signal, or 124 for a timeout.
+func (r *Result) ExitStatus() int {
+	switch {
+	case r.Cause == Timeout:
+		return ExitTimeout
+	case r.Cause == NotStarted:
+		return ExitHutch
+	case r.ExitCode != nil:
+		return *r.ExitCode
+	default:
+		return 128 + r.signal
+	}
+}
+
+// SetExit says that the application exited with code.
+func (r *Result) SetExit(code int) {
+	r.Cause, r.ExitCode = Exited, &code
+}
+
+// SetSignal says that the signal number, called name, ended the application.
+func (r *Result) SetSignal(number int, name string) {
+	r.Cause, r.Signal, r.signal = Signaled, name, number
+}
+
+// Seconds is d as the Result writes it.
+func Seconds(d time.Duration) *float64 {
+	s := d.Seconds()
+	return &s
+}
+
+// NotStartedResult is the Result of a run that err kept from starting.
+func NotStartedResult(err error) Result {
+	return Result{
+		Version: ResultVersion, Engine: "native", Cause: NotStarted, Message: err.Error(),
+		Enforced: Enforced{Limits: []string{}, Missing: []string{}},
+	}
+}

@@ -1,0 +1,198 @@
+package runner
+
+import (
+	"fmt"
+	"path"
+	"strings"
+)
+
+// Validate checks what can be checked without looking at the machine. The
+// first thing found wrong is returned as an *Error.
+func (s *Spec) Validate() error {
+	for _, check := range []func(*Spec) error{
+		checkVersion, checkCommand, checkEnv, checkPaths, checkMounts,
+		checkHostname, checkWords, checkLimits, checkCapabilities,
+	} {
+		if err := check(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func invalid(hint, format string, args ...any) error {
+	return &Error{Stage: StageResolve, Step: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+func checkVersion(s *Spec) error {
+	if s.Version != SpecVersion {
+		return invalid("use the hutch that wrote it", "spec has version %d, expected %d", s.Version, SpecVersion)
+	}
+	return nil
+}
+
+func checkCommand(s *Spec) error {
+	if len(s.Command) == 0 {
+		return invalid("write it after the root: hutch run ROOT COMMAND", "no command was given and the image names none")
+	}
+	if s.Command[0] == "" {
+		return invalid("write the program's name or path", "the command is an empty word")
+	}
+	for _, a := range s.Command {
+		if strings.ContainsRune(a, 0) {
+			return invalid("execve(2) cannot pass it", "argument %q holds a zero byte", a)
+		}
+	}
+	return nil
+}
+
+func checkEnv(s *Spec) error {
+	for _, e := range s.Env {
+		k, _, ok := strings.Cut(e, "=")
+		if !ok || k == "" || strings.ContainsRune(e, 0) {
+			return invalid("write KEY=VALUE", "environment entry %q", e)
+		}
+	}
+	return nil
+}
+
+// checkPath wants a clean absolute path, so that no ".." is left to resolve.
+func checkPath(what, p string) error {
+	if !path.IsAbs(p) {
+		return invalid("write an absolute path inside the root, as in /work", "%s %q is not absolute", what, p)
+	}
+	for _, part := range strings.Split(p, "/") {
+		if part == ".." {
+			return invalid("write the path without ..", "%s %q leaves its parent", what, p)
+		}
+	}
+	if strings.ContainsRune(p, 0) || len(p) > 4095 {
+		return invalid("paths have no zero byte and at most 4095 bytes, path_resolution(7)", "%s %q", what, p)
+	}
+	return nil
+}
+
+func checkPaths(s *Spec) error {
+	if err := checkPath("working directory", s.Workdir); err != nil {
+		return err
+	}
+	for _, p := range append(append([]string(nil), s.Hidden...), s.Protected...) {
+		if err := checkPath("path", p); err != nil {
+			return err
+		}
+	}
+	for _, p := range s.Root.Lowers {
+		if err := checkPath("layer", p); err != nil {
+			return err
+		}
+	}
+	if s.Root.Kind == RootLayers && len(s.Root.Lowers) == 0 {
+		return invalid("name a directory, a tar or host", "the root has no layers")
+	}
+	return nil
+}
+
+func checkMounts(s *Spec) error {
+	for _, m := range s.Mounts {
+		what := m.Type + " target"
+		if err := checkPath(what, m.Target); err != nil {
+			return err
+		}
+		if path.Clean(m.Target) == "/" {
+			return invalid("use it as ROOT instead", "%s %q would cover the root", what, m.Target)
+		}
+		if reserved(path.Clean(m.Target)) {
+			return invalid("choose a target outside /proc and /dev", "%s %q lies in a place that the box keeps for itself", what, m.Target)
+		}
+		if m.Type == MountBind {
+			if err := checkPath("bind source", m.Source); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func reserved(target string) bool {
+	return target == "/proc" || strings.HasPrefix(target, "/proc/") || target == "/dev" ||
+		(strings.HasPrefix(target, "/dev/") && !strings.HasPrefix(target, "/dev/shm"))
+}
+
+func checkHostname(s *Spec) error {
+	if len(s.Hostname) > 64 || s.Hostname == "" {
+		return invalid("sethostname(2) takes 1 to 64 bytes", "hostname %q", s.Hostname)
+	}
+	for _, r := range s.Hostname {
+		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._", r) {
+			return invalid("use letters, digits, dots and hyphens", "hostname %q holds %q", s.Hostname, r)
+		}
+	}
+	return nil
+}
+
+// checkWords holds the fields that take one of a few words.
+func checkWords(s *Spec) error {
+	for _, w := range []struct{ what, is, among string }{
+		{"root kind", s.Root.Kind, RootHost + " " + RootLayers},
+		{"network", s.Network, NetworkNone + " " + NetworkHost},
+		{"id map", s.IDMap, IDMapAuto + " " + IDMapSingle + " " + IDMapRange},
+		{"landlock filesystem", string(s.Landlock.Filesystem), "prefer require omit"},
+		{"landlock scopes", string(s.Landlock.Scopes), "prefer require omit"},
+	} {
+		if w.is == "" || !strings.Contains(" "+w.among+" ", " "+w.is+" ") {
+			return invalid("it is one of: "+strings.ReplaceAll(w.among, " ", ", "), "%s %q", w.what, w.is)
+		}
+	}
+	return nil
+}
+
+// The least that an overlay can be made in, and the least memory in which the
+// start itself succeeds.
+const (
+	leastDisk   = 64 << 10
+	leastInodes = 32
+)
+
+func checkLimits(s *Spec) error {
+	l := s.Limits
+	if s.Root.Disk < leastDisk {
+		return invalid(fmt.Sprintf("the least that works is %dK", leastDisk>>10), "disk of %d bytes is too small", s.Root.Disk)
+	}
+	if s.Root.Inodes < leastInodes {
+		return invalid(fmt.Sprintf("the least that works is %d", leastInodes), "%d inodes are too few", s.Root.Inodes)
+	}
+	for _, n := range []struct {
+		what string
+		n    int64
+	}{
+		{"memory", l.MemoryBytes},
+		{"processes", l.Processes},
+		{"open files", l.OpenFiles},
+		{"file size", l.FileSizeBytes},
+		{"output", l.OutputBytes},
+		{"CPU weight", l.CPUWeight},
+		{"timeout", int64(l.Timeout)},
+		{"grace", int64(l.Grace)},
+		{"CPU time", int64(l.CPUTime)},
+	} {
+		if n.n < 0 {
+			return invalid("leave it out for no limit", "%s is below zero", n.what)
+		}
+	}
+	if l.CPUs < 0 || l.CPUs > 1<<16 {
+		return invalid("write a number of processors, as in 1.5", "cpus %v", l.CPUs)
+	}
+	if l.OpenFiles > 0 && l.OpenFiles < 8 {
+		return invalid("the least that works is 8", "%d open files are too few to start", l.OpenFiles)
+	}
+	return nil
+}
+
+func checkCapabilities(s *Spec) error {
+	for _, c := range s.Capabilities {
+		if _, ok := CapabilityNumber(c); !ok {
+			return invalid("capabilities(7) lists them", "capability %q", c)
+		}
+	}
+	return nil
+}
