@@ -1,0 +1,122 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"hutch/runner"
+)
+
+// surrender gives up, in the only order that works: each line needs what the
+// lines below it take away.
+func (b *builder) surrender() error {
+	b.para, b.by = Surrender, Box
+	caps, err := b.capabilities()
+	if err != nil {
+		return err
+	}
+	if b.spec.Init {
+		// From here until the reaper has executed, the first process still
+		// shares hutch's memory with the application already running beside it.
+		b.add(Step{Kind: Undumpable})
+		b.add(Step{Kind: StartApp})
+		b.by = Application
+		// A session of its own: no terminal of the caller's to push input into
+		// (CVE-2017-5226).
+		b.add(Step{Kind: NewSession})
+	}
+	b.by = Application
+	b.rlimits()
+	// The bounding set goes first: lowering it needs CAP_SETPCAP.
+	b.add(Step{Kind: DropBounding, Bits: b.allCaps() &^ caps})
+	if b.facts.SetGroups {
+		b.add(Step{Kind: SetGroups, Groups: b.facts.Groups})
+	}
+	// The group before the user, who could no longer change it.
+	b.add(Step{Kind: SetIDs, UID: b.facts.UID, GID: b.facts.GID})
+	b.add(Step{Kind: Workdir, Target: b.spec.Workdir})
+	b.add(Step{Kind: Stdio})
+	b.add(Step{Kind: NoNewPrivs})
+	if err := b.landlock(); err != nil {
+		return err
+	}
+	b.add(Step{Kind: SetCaps, Bits: b.permitted(caps)})
+	// Closed, not marked: execve itself could be led through /proc/self/fd to a
+	// directory of the host (CVE-2024-21626).
+	b.add(Step{Kind: CloseFiles})
+	b.add(Step{Kind: ResetSignals})
+	// Last, so that the filter need not allow anything above.
+	if len(b.spec.Seccomp.Filter) > 0 {
+		b.add(Step{Kind: InstallSeccomp, Data: b.spec.Seccomp.Name, Bytes: b.spec.Seccomp.Filter})
+	}
+	b.add(Step{Kind: Execute, Words: b.spec.Command, Env: b.env()})
+	if b.spec.Init {
+		b.by = Reaper
+		b.add(Step{Kind: NoNewPrivs})
+		b.add(Step{Kind: SetCaps})
+		b.add(Step{Kind: ReaperFiles})
+		b.add(Step{Kind: BecomeReaper})
+	}
+	return nil
+}
+
+func (b *builder) allCaps() uint64 { return 1<<(b.facts.LastCap+1) - 1 }
+
+func (b *builder) capabilities() (uint64, error) {
+	var bits uint64
+	for _, name := range b.spec.Capabilities {
+		n, ok := runner.CapabilityNumber(name)
+		if !ok || n > b.facts.LastCap {
+			return 0, &runner.Error{
+				Stage: runner.StageStart, Step: fmt.Sprintf("capability %s is not one that this kernel has", name),
+				Hint: "leave it out of the profile's capabilities",
+			}
+		}
+		bits |= 1 << n
+	}
+	return bits, nil
+}
+
+// permitted is what root keeps. Another user keeps nothing: no_new_privs lets
+// nothing back in, and the bounding set is only a cap.
+func (b *builder) permitted(caps uint64) uint64 {
+	if b.facts.UID != 0 {
+		return 0
+	}
+	return caps
+}
+
+// The resources that limits use, getrlimit(2).
+const (
+	rlimitCPU    = 0
+	rlimitFsize  = 1
+	rlimitCore   = 4
+	rlimitNofile = 7
+)
+
+func (b *builder) rlimits() {
+	l := b.spec.Limits
+	add := func(name string, resource uint64, value int64) {
+		b.add(Step{Kind: Rlimit, Data: name, Bits: resource, Size: value})
+	}
+	if l.CoreSizeBytes != nil {
+		add("core size", rlimitCore, *l.CoreSizeBytes)
+	}
+	if l.FileSizeBytes > 0 {
+		add("file size", rlimitFsize, l.FileSizeBytes)
+	}
+	if l.OpenFiles > 0 {
+		add("open files", rlimitNofile, l.OpenFiles)
+	}
+}
+
+// env adds the home directory, which is only known inside the root.
+func (b *builder) env() []string {
+	for _, e := range b.spec.Env {
+		if strings.HasPrefix(e, "HOME=") {
+			return b.spec.Env
+		}
+	}
+	return append(slices.Clone(b.spec.Env), "HOME="+b.facts.Home)
+}
