@@ -1,0 +1,5 @@
+package native
+
+import "golang.org/x/sys/unix"
+
+func errnoName(n uint16) string { return unix.ErrnoName(unix.Errno(n)) }

@@ -1,0 +1,134 @@
+package native
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"hutch/rootfs"
+	"hutch/runner"
+	"hutch/runner/plan"
+)
+
+// explain turns a failed step into an error with advice.
+func (b *box) explain(step int, errno syscall.Errno) error {
+	s := &b.plan.Steps[step]
+	if s.Kind == plan.Execute {
+		return b.explainExec(errno)
+	}
+	e := &runner.Error{Stage: runner.StageStart, Step: s.String(), Err: errno, Hint: hintStep(s, errno)}
+	if e.Hint == "" {
+		e.Hint = hintErrno(errno)
+	}
+	return e
+}
+
+// hintStep is advice for a step's likely failures; the kernel's errno alone
+// often misleads.
+func hintStep(s *plan.Step, errno syscall.Errno) string {
+	switch {
+	case s.Kind == plan.CheckParent:
+		return "hutch ended while the box was starting"
+	case s.Kind == plan.TakeTree && s.IDMapped && errno == unix.EINVAL:
+		return fmt.Sprintf("the file system of %s cannot map ids: put it on ext4, xfs, btrfs or tmpfs, or run hutch as an ordinary user", s.Source)
+	case s.Kind == plan.TakeTree && errno == unix.EPERM:
+		return "without privilege a tree can only be taken whole; check that every mount below " + s.Source + " is reachable"
+	case s.Kind == plan.TakeTree:
+		return "check that the path exists and that you may reach it"
+	case s.Kind == plan.TakeProc:
+		return "a fresh /proc is only granted where the host's is fully visible: in a container, start it with an unmasked /proc (podman --security-opt unmask=/proc/*)"
+	case s.Kind == plan.MountOverlay:
+		return "overlay in a user namespace needs Linux 5.11, at most two stacked overlays, and readable layers; the kernel log says more (dmesg)"
+	case s.Kind == plan.MakeDir && errno == unix.ELOOP, s.Kind == plan.Place && errno == unix.ELOOP:
+		return "the root has a symbolic link at " + s.Target + ", which could lead elsewhere; remove it from the image"
+	case s.Kind == plan.MakeDir && errno == unix.ENOTDIR:
+		return "the root has something at " + s.Target + " that is not a directory"
+	case (s.Kind == plan.MakeDir || s.Kind == plan.MakeFile) && errno == unix.EROFS:
+		return s.Target + " does not exist, and what it lies in is read-only: make it there first"
+	case s.Kind == plan.MakeDir && errno == unix.EACCES, s.Kind == plan.MakeFile && errno == unix.EACCES:
+		return s.Target + " does not exist, and the box may not make it where it lies"
+	case s.Kind == plan.Workdir && errno == unix.ENOENT:
+		return "the root has no such directory; choose one with --workdir"
+	case s.Kind == plan.Workdir:
+		return "the application's user must be able to enter it; choose another with --workdir"
+	case s.Kind == plan.Rlimit:
+		return "a limit cannot be raised over the caller's own hard limit (ulimit -H)"
+	case s.Kind == plan.InstallSeccomp:
+		return "the filter is not valid, or another filter refuses seccomp(2)"
+	case s.Kind == plan.NewKeyring && errno == unix.EDQUOT:
+		return "your quota of keys is used up: see /proc/key-users and sysctl kernel.keys.maxkeys"
+	}
+	return ""
+}
+
+// hintErrno is advice that fits any step.
+func hintErrno(err error) string {
+	switch {
+	case errors.Is(err, unix.ENOSPC):
+		return "a limit of namespaces or of memory is reached: see sysctl user.max_mnt_namespaces and free memory, or raise --disk"
+	case errors.Is(err, unix.ENOMEM):
+		return "the machine or the cgroup is out of memory"
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+		return "too many open files: raise ulimit -n"
+	case errors.Is(err, unix.ENOSYS):
+		return "this kernel is too old (hutch needs Linux 5.12), or a seccomp filter around hutch hides the call"
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return "hutch doctor says what this machine allows"
+	}
+	return "hutch doctor says what this machine can do"
+}
+
+// explainExec finds out why execve failed, by looking at the layers: the box
+// itself is gone.
+func (b *box) explainExec(errno syscall.Errno) error {
+	v := rootfs.View{Lowers: b.spec.Root.Lowers}
+	if b.spec.Root.Kind == runner.RootHost {
+		v.Lowers = []string{"/"}
+	}
+	command := b.spec.Command[0]
+	e := &runner.Error{Stage: runner.StageExec, Step: "execute " + command, Err: errno, Exit: runner.ExitNotExecutable}
+	if !b.covered(command) {
+		p := rootfs.DiagnoseExec(v, command, pathDirs(b.spec.Env))
+		if p.Message != "" {
+			e.Step, e.Err, e.Hint, e.Exit = p.Message, nil, p.Hint, p.Code
+			return e
+		}
+	}
+	switch errno {
+	case unix.ENOENT, unix.ENOTDIR:
+		e.Exit = runner.ExitNotFound
+		e.Hint = "the box has no such program: check the path, or its interpreter or libraries"
+	case unix.EACCES:
+		e.Hint = "it is not executable for the application's user, or lies outside the root"
+	case unix.ENOEXEC:
+		e.Hint = "it is not a program for this machine; a script begins with #! and its interpreter"
+	case unix.E2BIG:
+		e.Hint = "the arguments and the environment are too long"
+	default:
+		e.Hint = hintErrno(errno)
+	}
+	return e
+}
+
+// covered says that a mount lies over command, so that the layers cannot say
+// what is there.
+func (b *box) covered(command string) bool {
+	for _, m := range b.spec.Mounts {
+		if strings.HasPrefix(command, strings.TrimSuffix(m.Target, "/")+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+func pathDirs(env []string) []string {
+	for _, v := range env {
+		if list, ok := strings.CutPrefix(v, "PATH="); ok {
+			return strings.Split(list, ":")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,9 @@
+package native
+
+import _ "embed"
+
+// reaperProgram is built from reaper/reaper.c by reaper/build.sh; a test
+// builds it again and compares.
+//
+//go:embed reaper/reaper_arm64.elf
+var reaperProgram string

@@ -1,0 +1,303 @@
+// Package native is the engine of namespaces: a plan, encoded as a list of
+// system calls, run by a child between clone and execve.
+package native
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"hutch/runner"
+	"hutch/runner/cgroup"
+	"hutch/runner/host"
+	"hutch/runner/plan"
+)
+
+// An Engine starts boxes on this kernel.
+type Engine struct{}
+
+// New is the native engine.
+func New() *Engine { return &Engine{} }
+
+// Name is "native".
+func (*Engine) Name() string { return "native" }
+
+// Probe says whether user namespaces can be made here; all else follows.
+func (*Engine) Probe(f host.Facts) runner.Support {
+	return runner.Support{OK: f.UserNamespaces.Have, Reason: f.UserNamespaces.Reason, Remedy: f.UserNamespaces.Remedy}
+}
+
+// Plan says how s would be started here, without starting it.
+func (*Engine) Plan(s *runner.Spec) (*plan.Plan, error) {
+	ids, err := mapIDs(s)
+	if err != nil {
+		return nil, err
+	}
+	facts, err := gather(s, ids)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Build(s, facts)
+}
+
+// Start starts s. The box is born with all its limits; when Start returns,
+// the application has executed, or an *runner.Error says which step failed.
+//
+// The box dies with the thread that called Start, prctl(2) PR_SET_PDEATHSIG:
+// a goroutine that is locked to its thread must outlive the box.
+func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) (runner.Process, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, &runner.Error{Stage: runner.StageStart, Step: "start", Err: err}
+	}
+	ids, err := mapIDs(s)
+	if err != nil {
+		return nil, err
+	}
+	facts, err := gather(s, ids)
+	if err != nil {
+		return nil, err
+	}
+	p, err := plan.Build(s, facts)
+	if err != nil {
+		return nil, err
+	}
+	b := &box{spec: s, plan: p, ids: ids, pidfd: -1, status: -1}
+	if err := b.start(stdio); err != nil {
+		b.cleanup()
+		return nil, err
+	}
+	return b, nil
+}
+
+// A box is a started plan.
+type box struct {
+	spec *runner.Spec
+	plan *plan.Plan
+	ids  ids
+	enc  *encoder
+
+	pid    int
+	pidfd  int32
+	status int // the read end of the reaper's pipe, -1 without one
+	group  *cgroup.Group
+	// Descriptors are kept as numbers: an *os.File would set up Go's poller,
+	// which a start has no use for.
+	opened []int // closed when the box has started
+}
+
+// start is the whole of hutch's side of a start, in order.
+func (b *box) start(stdio runner.Stdio) error {
+	f := files{stdio: [3]int{int(stdio.In.Fd()), int(stdio.Out.Fd()), int(stdio.Err.Fd())}}
+	if err := b.open(&f); err != nil {
+		return err
+	}
+	if err := b.limit(); err != nil {
+		return err
+	}
+	enc, err := encode(b.plan, f, false)
+	if err != nil {
+		return err
+	}
+	b.enc = enc
+	defer enc.mem.free()
+	defer runtime.KeepAlive(stdio)
+
+	// An application on its way to execve shares our memory; that must not be
+	// open to what it may become.
+	dumpable, _ := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+	if err := b.clone(); err != nil {
+		return err
+	}
+	defer func() {
+		if dumpable == 1 {
+			unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0)
+		}
+	}()
+	if err := b.admit(); err != nil {
+		b.abort()
+		return err
+	}
+	return b.started()
+}
+
+// open makes the descriptors that the box is born with.
+func (b *box) open(f *files) error {
+	fail := func(step string, err error) error {
+		return &runner.Error{Stage: runner.StageStart, Step: step, Err: err, Hint: hintErrno(err)}
+	}
+	self, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		return fail("open a pidfd of hutch", err)
+	}
+	f.self = b.keep(self)
+	if !b.spec.Init {
+		return nil
+	}
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return fail("make the status pipe", err)
+	}
+	b.status = p[0]
+	f.status = b.keep(p[1])
+	if f.reaper, err = reaperFile(); err != nil {
+		return fail("make the reaper's file", err)
+	}
+	b.keep(f.reaper)
+	return nil
+}
+
+// keep closes fd when the box has started.
+func (b *box) keep(fd int) int {
+	b.opened = append(b.opened, fd)
+	return fd
+}
+
+// reaperFile is the reaper in a file of its own in memory. It can be executed
+// but not read, so that the kernel lets nobody in the box trace the reaper.
+func reaperFile() (int, error) {
+	fd, err := unix.MemfdCreate("hutch-init", unix.MFD_CLOEXEC|unix.MFD_EXEC)
+	if errors.Is(err, unix.EINVAL) {
+		fd, err = unix.MemfdCreate("hutch-init", unix.MFD_CLOEXEC) // before Linux 6.3
+	}
+	if err != nil {
+		return -1, err
+	}
+	if _, err = unix.Write(fd, []byte(reaperProgram)); err == nil {
+		err = unix.Fchmod(fd, 0o111)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// clone gives birth to the box's first process.
+func (b *box) clone() error {
+	c := &b.enc.box.clone
+	c.pidfd = uint64(address(&b.pidfd))
+	if b.group != nil {
+		if fd, ok := b.group.FD(); ok {
+			c.flags |= unix.CLONE_INTO_CGROUP
+			c.cgroup = uint64(fd)
+		}
+	}
+	pid, errno := spawn(&b.enc.box)
+	if errno == 0 {
+		b.pid = int(pid)
+		return nil
+	}
+	reason, remedy := host.ExplainUserNamespace(errno)
+	err := error(errno)
+	if reason != "" {
+		err = fmt.Errorf("%w: %s", errno, reason)
+	}
+	return &runner.Error{Stage: runner.StageStart, Step: "create the box's namespaces", Err: err, Hint: remedy}
+}
+
+// admit does hutch's steps and lets the box go on.
+func (b *box) admit() error {
+	if b.group != nil {
+		for _, procs := range b.group.Procs() {
+			if err := writeFile(procs, strconv.AppendInt(nil, int64(b.pid), 10)); err != nil {
+				return &runner.Error{Stage: runner.StageStart, Step: "enter the cgroup", Err: err, Hint: "see hutch doctor for the cgroups that are delegated here"}
+			}
+		}
+	}
+	if err := b.ids.write(b.pid); err != nil {
+		return err
+	}
+	if len(b.enc.userns) > 0 {
+		ns, err := unix.Open("/proc/"+strconv.Itoa(b.pid)+"/ns/user", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return &runner.Error{Stage: runner.StageStart, Step: "open the box's user namespace", Err: err, Hint: "hutch needs /proc"}
+		}
+		defer unix.Close(ns)
+		b.enc.mapTo(ns)
+	}
+	for i := range b.enc.hutch.ops {
+		o := &b.enc.hutch.ops[i]
+		if errno := o.do(b.enc.shared); errno != 0 && !o.allows(errno) {
+			return b.explain(int(o.step), errno)
+		}
+	}
+	b.enc.shared.ready = 1
+	futexWake(&b.enc.shared.ready)
+	return nil
+}
+
+// started waits until the first process has executed the reaper, which it
+// does after the application has executed, or has ended.
+func (b *box) started() error {
+	for b.runningWord() != 0 {
+		futexWait(&b.enc.shared.running, 1)
+	}
+	b.closeTrees()
+	s := b.enc.shared
+	if s.failed == 0 {
+		b.closeOpened()
+		return nil
+	}
+	b.reapFirst()
+	return b.explain(int(s.step), syscall.Errno(s.errno))
+}
+
+// closeTrees closes what hutch's own steps opened.
+func (b *box) closeTrees() {
+	for i := range b.enc.hutch.ops {
+		if p := b.enc.hutch.ops[i].store; p != nil && *p > 0 {
+			unix.Close(int(*p))
+		}
+	}
+}
+
+func (b *box) closeOpened() {
+	for _, f := range b.opened {
+		unix.Close(f)
+	}
+	b.opened = nil
+}
+
+// abort ends a box that hutch could not admit.
+func (b *box) abort() {
+	unix.PidfdSendSignal(int(b.pidfd), unix.SIGKILL, nil, 0)
+	for b.runningWord() != 0 {
+		futexWait(&b.enc.shared.running, 1)
+	}
+	b.closeTrees()
+	b.reapFirst()
+}
+
+// reapFirst waits for the first process of a box that never ran.
+func (b *box) reapFirst() {
+	for {
+		_, err := unix.Wait4(b.pid, nil, 0, nil)
+		if err != unix.EINTR {
+			return
+		}
+	}
+}
+
+// cleanup gives back all that a box held.
+func (b *box) cleanup() {
+	b.closeOpened()
+	if b.status >= 0 {
+		unix.Close(b.status)
+		b.status = -1
+	}
+	if b.pidfd >= 0 {
+		unix.Close(int(b.pidfd))
+		b.pidfd = -1
+	}
+	if b.group != nil {
+		b.group.Kill()
+		b.group.Remove()
+		b.group = nil
+	}
+}

@@ -1,0 +1,152 @@
+package native
+
+import (
+	"encoding/binary"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hutch/runner"
+)
+
+// PID is the host's id of the box's first process.
+func (b *box) PID() int { return b.pid }
+
+// Signal passes sig to the application, by way of the reaper.
+func (b *box) Signal(sig os.Signal) error {
+	s, ok := sig.(syscall.Signal)
+	if !ok {
+		return &runner.Error{Stage: runner.StageRun, Step: "signal " + sig.String() + " is not one of this system"}
+	}
+	if s == unix.SIGKILL {
+		return b.Kill()
+	}
+	return unix.PidfdSendSignal(int(b.pidfd), s, nil, 0)
+}
+
+// Kill ends the whole box: with its first process the kernel ends them all.
+func (b *box) Kill() error {
+	return unix.PidfdSendSignal(int(b.pidfd), unix.SIGKILL, nil, 0)
+}
+
+// Wait returns when no process of the box is left.
+func (b *box) Wait() (runner.Result, error) {
+	began := time.Now()
+	var told [4]byte
+	var said bool
+	if b.status >= 0 {
+		said = readAll(b.status, told[:])
+	}
+	var ws unix.WaitStatus
+	var usage unix.Rusage
+	for {
+		_, err := unix.Wait4(b.pid, &ws, 0, &usage)
+		if err == nil {
+			break
+		}
+		if err != unix.EINTR {
+			b.cleanup()
+			return runner.Result{}, &runner.Error{Stage: runner.StageRun, Step: "wait for the box", Err: err}
+		}
+	}
+	ended := time.Now()
+	if said {
+		ws = unix.WaitStatus(binary.NativeEndian.Uint32(told[:]))
+	}
+	r := b.result(ws, &usage)
+	r.Timing.RunSeconds = ended.Sub(began).Seconds()
+	r.Usage.WallSeconds = runner.Seconds(ended.Sub(began))
+	b.measure(&r)
+	b.cleanup()
+	r.Timing.CleanupSeconds = time.Since(ended).Seconds()
+	return r, nil
+}
+
+// readAll fills buf, or says that the writer left before.
+func readAll(fd int, buf []byte) bool {
+	for len(buf) > 0 {
+		n, err := unix.Read(fd, buf)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n == 0 {
+			return false
+		}
+		buf = buf[n:]
+	}
+	return true
+}
+
+// result says what became of the application.
+func (b *box) result(ws unix.WaitStatus, usage *unix.Rusage) runner.Result {
+	r := runner.Result{Version: runner.ResultVersion, Engine: "native"}
+	switch {
+	case ws.Exited():
+		r.SetExit(ws.ExitStatus())
+	case ws.Signal() == unix.SIGSYS:
+		r.SetSignal(int(unix.SIGSYS), "SIGSYS")
+		r.Cause = runner.SeccompKilled
+		r.Message = "the seccomp filter killed the application for a system call that it refuses"
+	default:
+		r.SetSignal(int(ws.Signal()), unix.SignalName(ws.Signal()))
+	}
+	user, system := time.Duration(usage.Utime.Nano()), time.Duration(usage.Stime.Nano())
+	peak, switches := usage.Maxrss<<10, usage.Nvcsw+usage.Nivcsw
+	r.Usage = runner.Usage{
+		UserSeconds: runner.Seconds(user), SystemSeconds: runner.Seconds(system),
+		MemoryPeakBytes: &peak, ContextSwitches: &switches,
+	}
+	r.Enforced = b.enforced()
+	return r
+}
+
+func (b *box) enforced() runner.Enforced {
+	e := runner.Enforced{
+		LandlockABI:   b.plan.LandlockABI,
+		UserNamespace: true,
+		Missing:       b.plan.Missing,
+		Limits:        b.spec.Limits.Names(),
+	}
+	if b.spec.Seccomp.Digest != "" {
+		e.Seccomp = strings.TrimSuffix(b.spec.Seccomp.Name, "@") + "@" + b.spec.Seccomp.Digest
+	}
+	if b.group != nil {
+		e.Cgroup = b.group.Version()
+	}
+	if e.Missing == nil {
+		e.Missing = []string{}
+	}
+	return e
+}
+
+// measure takes from the control group what rusage cannot see: processes that
+// nobody waited for.
+func (b *box) measure(r *runner.Result) {
+	if b.group == nil {
+		return
+	}
+	if oom, err := b.group.OOMKilled(); err == nil && oom && r.Cause == runner.Signaled {
+		r.Cause = runner.OutOfMemory
+		r.Message = "the box used up its memory limit and the kernel killed the application"
+	}
+	u, err := b.group.Usage()
+	if err != nil {
+		return
+	}
+	for _, f := range []struct{ from, to **int64 }{
+		{&u.MemoryPeak, &r.Usage.MemoryPeakBytes},
+		{&u.ReadBytes, &r.Usage.ReadBytes},
+		{&u.WrittenBytes, &r.Usage.WrittenBytes},
+		{&u.ProcessesPeak, &r.Usage.ProcessesPeak},
+	} {
+		if *f.from != nil {
+			*f.to = *f.from
+		}
+	}
+	if u.User != nil && u.System != nil {
+		r.Usage.UserSeconds, r.Usage.SystemSeconds = u.User, u.System
+	}
+}
