@@ -1,0 +1,51 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"hutch/runner/host"
+)
+
+func doctorCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "doctor",
+		Usage: "say what this machine can enforce, what it cannot, why, and what to do",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "json", Usage: "write the facts as JSON"},
+		},
+		OnUsageError: usageError,
+		Action: func(c *cli.Context) error {
+			facts := host.Probe(c.Context)
+			if c.Bool("json") {
+				e := json.NewEncoder(os.Stdout)
+				e.SetIndent("", "  ")
+				return e.Encode(facts.List())
+			}
+			for _, f := range facts.List() {
+				printFact(f)
+			}
+			if !facts.UserNamespaces.Have {
+				return exit(1)
+			}
+			return nil
+		},
+	}
+}
+
+func printFact(f host.Fact) {
+	mark := "yes"
+	if !f.Have {
+		mark = "no "
+	}
+	fmt.Printf("%s  %-22s %s\n", mark, f.Name, f.Value)
+	if f.Reason != "" {
+		fmt.Printf("     why: %s\n", f.Reason)
+	}
+	if f.Remedy != "" && !f.Have {
+		fmt.Printf("     do:  %s\n", f.Remedy)
+	}
+}

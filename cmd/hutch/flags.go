@@ -1,0 +1,269 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"hutch/profiles"
+	"hutch/runner"
+)
+
+// To add a flag of hutch run:
+//  1. a row in settings below, with the word that the profile uses;
+//  2. the field in profiles.Profile and runner.Spec, and their line in Resolve;
+//  3. a case in testdata/script/run.txtar.
+
+// A setting is a flag that says what a profile's key of the same word says.
+type setting struct {
+	name  string
+	alias string
+	usage string
+	list  bool // may be given more than once
+	on    bool // takes no value
+	set   func(o *runner.Override, value string) error
+}
+
+// settings is every flag that overrides the profile.
+func settings() []setting {
+	return append(boxSettings(), limitSettings()...)
+}
+
+func boxSettings() []setting {
+	return []setting{
+		{name: "bind", list: true, usage: "show `SRC:DST[:ro|rw]` of the host inside, read-only unless rw", set: func(o *runner.Override, v string) error {
+			m, err := absoluteBind(v)
+			o.Settings.Filesystem.Bind = append(o.Settings.Filesystem.Bind, m)
+			return err
+		}},
+		{name: "tmpfs", list: true, usage: "mount an empty file system in memory at `DST[:SIZE]`", set: func(o *runner.Override, v string) error {
+			o.Settings.Filesystem.Tmpfs = append(o.Settings.Filesystem.Tmpfs, v)
+			return nil
+		}},
+		{name: "hide", list: true, usage: "mask `PATH`", set: func(o *runner.Override, v string) error {
+			o.Settings.Filesystem.Hidden = append(o.Settings.Filesystem.Hidden, v)
+			return nil
+		}},
+		{name: "read-only", on: true, usage: "forbid writes to the root", set: func(o *runner.Override, _ string) error {
+			yes := true
+			o.Settings.Filesystem.ReadOnly = &yes
+			return nil
+		}},
+		{name: "disk", usage: "cap what is written to the root at `SIZE`", set: size(func(o *runner.Override) *profiles.Size { return &o.Settings.Filesystem.Disk })},
+		{name: "inodes", usage: "cap the number of files written at `N`", set: number(func(o *runner.Override) *int64 { return &o.Settings.Filesystem.Inodes })},
+		{name: "net", usage: "`none` for loopback only, or host", set: func(o *runner.Override, v string) error {
+			o.Settings.Network.Mode = v
+			return nil
+		}},
+		{name: "hostname", usage: "the box's host `NAME`", set: func(o *runner.Override, v string) error {
+			o.Settings.Process.Hostname = v
+			return nil
+		}},
+		{name: "user", alias: "u", usage: "run as `USER[:GROUP]` of the root, names or numbers", set: func(o *runner.Override, v string) error {
+			if v == "" {
+				return misuse("write a name or a number", "--user is empty")
+			}
+			o.Settings.Process.User = v
+			return nil
+		}},
+		{name: "workdir", alias: "w", usage: "start in `DIR` of the root", set: func(o *runner.Override, v string) error {
+			o.Settings.Process.Workdir = v
+			return nil
+		}},
+		{name: "env", alias: "e", list: true, usage: "set `KEY=VALUE`, or pass KEY on", set: func(o *runner.Override, v string) error {
+			return addEnv(o, v, "--env")
+		}},
+		{name: "env-file", list: true, usage: "set the KEY=VALUE lines of `FILE`", set: addEnvFile},
+		{name: "no-init", on: true, usage: "run the application as process 1, without a reaper", set: func(o *runner.Override, _ string) error {
+			no := false
+			o.Settings.Process.Init = &no
+			return nil
+		}},
+		{name: "cap-add", list: true, usage: "keep capability `NAME` too", set: func(o *runner.Override, v string) error {
+			o.Settings.Capabilities.Add = append(o.Settings.Capabilities.Add, v)
+			return nil
+		}},
+		{name: "cap-drop", list: true, usage: "drop capability `NAME`, or all", set: func(o *runner.Override, v string) error {
+			o.Settings.Capabilities.Drop = append(o.Settings.Capabilities.Drop, v)
+			return nil
+		}},
+		{name: "id-map", usage: "`auto`, single (one id) or range (65536 ids)", set: func(o *runner.Override, v string) error {
+			o.IDMap = v
+			return nil
+		}},
+	}
+}
+
+func limitSettings() []setting {
+	return []setting{
+		{name: "memory", alias: "m", usage: "limit memory to `SIZE`", set: size(func(o *runner.Override) *profiles.Size { return &o.Settings.Limits.Memory })},
+		{name: "cpus", usage: "limit processor time to `N` processors' worth", set: func(o *runner.Override, v string) error {
+			var n float64
+			var rest string
+			if c, _ := fmt.Sscanf(v, "%g%s", &n, &rest); c != 1 || n <= 0 {
+				return misuse("write a number of processors, as in 1.5", "--cpus %q", v)
+			}
+			o.Settings.Limits.CPUs = n
+			return nil
+		}},
+		{name: "cpu-weight", usage: "share of busy processors, `1..10000`, 100 by default", set: number(func(o *runner.Override) *int64 { return &o.Settings.Limits.CPUWeight })},
+		{name: "cpuset", usage: "run on processors `LIST` only, as in 0-1,3", set: func(o *runner.Override, v string) error {
+			o.Settings.Limits.CPUSet = v
+			return nil
+		}},
+		{name: "pids", usage: "limit the number of processes to `N`", set: number(func(o *runner.Override) *int64 { return &o.Settings.Limits.Processes })},
+		{name: "open-files", usage: "limit open files of a process to `N`", set: number(func(o *runner.Override) *int64 { return &o.Settings.Limits.OpenFiles })},
+		{name: "file-size", usage: "limit a file's size to `SIZE`", set: size(func(o *runner.Override) *profiles.Size { return &o.Settings.Limits.FileSize })},
+		{name: "timeout", usage: "stop the run after `DURATION`", set: duration(func(o *runner.Override) *profiles.Duration { return &o.Settings.Limits.Timeout })},
+		{name: "grace", usage: "`DURATION` between SIGTERM and the end at a timeout", set: duration(func(o *runner.Override) *profiles.Duration { return &o.Settings.Limits.Grace })},
+	}
+}
+
+func size(field func(*runner.Override) *profiles.Size) func(*runner.Override, string) error {
+	return func(o *runner.Override, v string) error {
+		n, err := profiles.ParseSize(v)
+		if err == nil && n <= 0 {
+			err = fmt.Errorf("size %q: expected more than nothing", v)
+		}
+		*field(o) = profiles.Size(n)
+		return err
+	}
+}
+
+func duration(field func(*runner.Override) *profiles.Duration) func(*runner.Override, string) error {
+	return func(o *runner.Override, v string) error {
+		n, err := profiles.ParseDuration(v)
+		if err == nil && n <= 0 {
+			err = fmt.Errorf("duration %q: expected more than nothing", v)
+		}
+		*field(o) = profiles.Duration(n)
+		return err
+	}
+}
+
+func number(field func(*runner.Override) *int64) func(*runner.Override, string) error {
+	return func(o *runner.Override, v string) error {
+		var n int64
+		var rest string
+		if c, _ := fmt.Sscanf(v, "%d%s", &n, &rest); c != 1 || n <= 0 {
+			return fmt.Errorf("%q: expected a whole number above 0", v)
+		}
+		*field(o) = n
+		return nil
+	}
+}
+
+// absoluteBind makes the source absolute, so that the Spec says all.
+func absoluteBind(v string) (string, error) {
+	if _, err := runner.ParseBind(v); err != nil {
+		return "", err
+	}
+	src, rest, _ := strings.Cut(v, ":")
+	abs, err := filepath.Abs(src)
+	return abs + ":" + rest, err
+}
+
+// addEnv takes KEY=VALUE, or KEY to pass the caller's value on.
+func addEnv(o *runner.Override, v, where string) error {
+	k, _, ok := strings.Cut(v, "=")
+	if k == "" {
+		return misuse("write KEY=VALUE, or KEY to pass it on", "%s %q", where, v)
+	}
+	if !ok {
+		value, set := os.LookupEnv(k)
+		if !set {
+			return nil
+		}
+		v = k + "=" + value
+	}
+	o.Env = append(o.Env, v)
+	return nil
+}
+
+const maxEnvFile = 1 << 20
+
+func addEnvFile(o *runner.Override, name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > maxEnvFile {
+		return misuse("give a text file of at most 1 MiB", "env file %s is not one", name)
+	}
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, maxEnvFile)
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		if err := addEnv(o, line, fmt.Sprintf("%s:%d:", name, n)); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}
+
+// cliFlags makes the library's flags out of the table.
+func cliFlags(table []setting) []cli.Flag {
+	var flags []cli.Flag
+	for _, s := range table {
+		var aliases []string
+		if s.alias != "" {
+			aliases = []string{s.alias}
+		}
+		switch {
+		case s.on:
+			flags = append(flags, &cli.BoolFlag{Name: s.name, Aliases: aliases, Usage: s.usage})
+		default:
+			// The library would split a list at commas, which paths may hold; the
+			// values are kept as they are.
+			flags = append(flags, &cli.GenericFlag{Name: s.name, Aliases: aliases, Usage: s.usage, Value: &values{list: s.list}})
+		}
+	}
+	return flags
+}
+
+// values is a flag's values in order; without list the last one wins.
+type values struct {
+	list bool
+	all  []string
+}
+
+func (v *values) Set(s string) error {
+	if !v.list {
+		v.all = nil
+	}
+	v.all = append(v.all, s)
+	return nil
+}
+
+func (v *values) String() string { return "" }
+
+// override gathers what the flags say.
+func override(c *cli.Context, table []setting) (runner.Override, error) {
+	var o runner.Override
+	for _, s := range table {
+		if !c.IsSet(s.name) {
+			continue
+		}
+		given := []string{""}
+		if v, ok := c.Generic(s.name).(*values); ok {
+			given = v.all
+		}
+		for _, v := range given {
+			if err := s.set(&o, v); err != nil {
+				if runner.Hint(err) == "" {
+					err = &runner.Error{Stage: runner.StageResolve, Step: "option --" + s.name, Err: err, Hint: "hutch run --help says what it takes"}
+				}
+				return o, err
+			}
+		}
+	}
+	return o, nil
+}

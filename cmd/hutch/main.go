@@ -1,0 +1,48 @@
+// The runtime would read the cgroup's files at every start to choose how many
+// threads may run; hutch has no use for fewer of them in a smaller share.
+
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
+// Command hutch runs one application in a box of its own.
+package main
+
+import (
+	"os"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Set by the linker, see the Makefile.
+var (
+	version = "devel"
+	commit  = "unknown"
+)
+
+func main() {
+	os.Exit(run(os.Args))
+}
+
+// run is main without the exit.
+func run(args []string) int {
+	app := &cli.App{
+		Name:  "hutch",
+		Usage: "run one application in a box of its own",
+		UsageText: `hutch run [options] ROOT [--] COMMAND [ARG...]
+hutch doctor`,
+		Version:                version + " (commit " + commit + ")",
+		HideHelpCommand:        true,
+		UseShortOptionHandling: false,
+		Commands:               []*cli.Command{runCommand(), doctorCommand(), profileCommand(), unpackCommand()},
+		ExitErrHandler:         func(*cli.Context, error) {},
+		OnUsageError:           usageError,
+		CommandNotFound:        commandNotFound,
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return unknownVerb(c.Args().First())
+			}
+			return cli.ShowAppHelp(c)
+		},
+	}
+	return exitStatus(app.Run(args))
+}

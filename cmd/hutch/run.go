@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"hutch/profiles"
+	"hutch/rootfs"
+	"hutch/runner"
+	"hutch/runner/native"
+)
+
+func runCommand() *cli.Command {
+	table := settings()
+	return &cli.Command{
+		Name:      "run",
+		Usage:     "run an application in a root file system",
+		ArgsUsage: "ROOT [--] COMMAND [ARG...]",
+		Description: `ROOT is "host" (this machine's own root, narrowed), a directory, a tar
+(plain, gz, zst, xz or bz2; "-" for standard input).
+
+Exit status: the application's own; 128+N when signal N ended it; 124 at a
+timeout; 125 when hutch failed; 126 when the command could not be executed;
+127 when it was not found.`,
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "profile", Aliases: []string{"p"}, Usage: "`NAME` of a built-in profile, or a TOML file", Value: "default"},
+			&cli.StringFlag{Name: "result", Usage: "write the result as JSON to `FILE`, \"-\" or fd:N"},
+			&cli.StringFlag{Name: "dry-run", Usage: "show the `spec`, the plan or the syscalls, and run nothing"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show no progress"},
+		}, cliFlags(table)...),
+		OnUsageError: usageError,
+		Action:       func(c *cli.Context) error { return runAction(c, table) },
+	}
+}
+
+// A request is what the command line of hutch run asks for.
+type request struct {
+	ref      rootfs.Ref
+	profile  string
+	override runner.Override
+	dryRun   string
+	result   *resultFile
+	quiet    bool
+}
+
+func runAction(c *cli.Context, table []setting) error {
+	q, err := parseRun(c, table)
+	if err != nil {
+		return err
+	}
+	result, err := q.run()
+	if q.dryRun != "" {
+		return err
+	}
+	if werr := q.result.write(result, err); werr != nil && err == nil {
+		err = werr
+	}
+	if err != nil {
+		return err
+	}
+	return exit(result.ExitStatus())
+}
+
+// parseRun reads the whole command line before anything is done.
+func parseRun(c *cli.Context, table []setting) (*request, error) {
+	args := c.Args().Slice()
+	if len(args) == 0 {
+		return nil, misuse("write hutch run ROOT COMMAND, as in: hutch run host -- id", "no ROOT was given")
+	}
+	q := &request{profile: c.String("profile"), dryRun: c.String("dry-run"), quiet: c.Bool("quiet")}
+	switch q.dryRun {
+	case "", "spec", "plan", "syscalls":
+	default:
+		return nil, misuse("it is one of spec, plan, syscalls", "--dry-run %q", q.dryRun)
+	}
+	var err error
+	if q.ref, err = rootfs.Parse(args[0]); err != nil {
+		return nil, &runner.Error{Stage: runner.StageResolve, Step: "", Err: err}
+	}
+	if q.override, err = override(c, table); err != nil {
+		return nil, err
+	}
+	q.override.Command = args[1:]
+	if len(args) > 1 && args[1] == "--" {
+		q.override.Command = args[2:]
+	}
+	if q.result, err = openResult(c.String("result")); err != nil {
+		return nil, err
+	}
+	return q, nil
+}
+
+// run prepares the root, resolves the Spec, and runs it.
+func (q *request) run() (runner.Result, error) {
+	began := time.Now()
+	root, sig, err := q.prepare()
+	if sig != nil {
+		return interrupted(sig)
+	}
+	if err != nil {
+		return runner.Result{}, err
+	}
+	defer root.Close()
+	spec, err := q.resolve(root)
+	if err != nil {
+		return runner.Result{}, err
+	}
+	if q.dryRun != "" {
+		return runner.Result{}, dryRun(q.dryRun, spec)
+	}
+	prepared := time.Since(began)
+	s := runner.NewSandbox(context.Background(), native.New(), spec)
+	s.Stdin, s.Stdout, s.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := s.Start(); err != nil {
+		return runner.Result{}, err
+	}
+	// Only now: a handler would cost the start a thread. A signal before this
+	// line ends hutch, and with it the box.
+	stop := forward(s)
+	defer stop()
+	result, err := s.Wait()
+	result.Timing.PrepareSeconds = prepared.Seconds()
+	return result, err
+}
+
+// interrupted is the result of a run that a signal ended before its start.
+func interrupted(sig os.Signal) (runner.Result, error) {
+	r := runner.Result{Version: runner.ResultVersion, Engine: "native"}
+	n := sig.(syscall.Signal)
+	r.SetSignal(int(n), unix.SignalName(n))
+	r.Message = "interrupted before the application started"
+	return r, nil
+}
+
+// prepare makes the root ready. Where that may take long, a signal stops it
+// and is returned, and nothing half-made is left.
+func (q *request) prepare() (*rootfs.Root, os.Signal, error) {
+	opt := rootfs.Options{Stdin: os.Stdin}
+	ctx, c := context.Background(), make(chan os.Signal, 1)
+	if q.ref.Kind != rootfs.KindDir && q.ref.Kind != rootfs.KindHost {
+		var cancel func()
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		signal.Notify(c, passed(syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP)...)
+		defer signal.Stop(c)
+		got := c
+		c = make(chan os.Signal, 1)
+		go func() {
+			select {
+			case sig := <-got:
+				c <- sig
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		if !q.quiet {
+			opt.Progress = progress()
+		}
+	}
+	root, err := rootfs.Prepare(ctx, q.ref, opt)
+	select {
+	case sig := <-c:
+		if root != nil {
+			root.Close()
+		}
+		return nil, sig, nil
+	default:
+	}
+	if err != nil {
+		return nil, nil, &runner.Error{Stage: runner.StagePrepare, Err: err}
+	}
+	return root, nil, nil
+}
+
+func (q *request) resolve(root *rootfs.Root) (*runner.Spec, error) {
+	p, err := profiles.Load(q.profile)
+	if err != nil {
+		return nil, &runner.Error{Stage: runner.StageResolve, Err: err}
+	}
+	spec, err := runner.Resolve(p, root, q.override)
+	if err != nil {
+		return nil, err
+	}
+	filter, err := p.Filter(cacheDir())
+	if err != nil {
+		return nil, &runner.Error{Stage: runner.StageResolve, Err: err}
+	}
+	spec.Seccomp = runner.Seccomp{Name: p.Name, Digest: filter.Digest(), Filter: filter}
+	return spec, spec.Validate()
+}
+
+func dryRun(what string, spec *runner.Spec) error {
+	if what == "spec" {
+		e := json.NewEncoder(os.Stdout)
+		e.SetIndent("", "  ")
+		return e.Encode(spec)
+	}
+	if what == "syscalls" {
+		return native.New().WriteSyscalls(os.Stdout, spec)
+	}
+	p, err := native.New().Plan(spec)
+	if err != nil {
+		return err
+	}
+	_, err = p.WriteTo(os.Stdout)
+	return err
+}
+
+// passed leaves out what hutch was told to ignore: nohup(1) ignores SIGHUP
+// for us, and listening would undo that.
+func passed(list ...os.Signal) []os.Signal {
+	return slices.DeleteFunc(list, signal.Ignored)
+}
+
+// forward passes signals on to the application until stop is called.
+func forward(box *runner.Sandbox) (stop func()) {
+	c := make(chan os.Signal, 16)
+	signal.Notify(c, passed(
+		syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP,
+		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH,
+	)...)
+	go func() {
+		for sig := range c {
+			box.Signal(sig)
+		}
+	}()
+	return func() { signal.Stop(c) }
+}
+
+func cacheDir() string {
+	if os.Geteuid() == 0 {
+		return "/var/cache/hutch"
+	}
+	if d, err := os.UserCacheDir(); err == nil {
+		return d + "/hutch"
+	}
+	return ""
+}
