@@ -124,8 +124,7 @@ func (q *request) run() (runner.Result, error) {
 	}
 	// Only now: a handler would cost the start a thread. A signal before this
 	// line ends hutch, and with it the box.
-	stop := forward(s)
-	defer stop()
+	forward(s)
 	result, err := s.Wait()
 	result.Timing.PrepareSeconds = prepared.Seconds()
 	return result, err
@@ -220,8 +219,9 @@ func passed(list ...os.Signal) []os.Signal {
 	return slices.DeleteFunc(list, signal.Ignored)
 }
 
-// forward passes signals on to the application until stop is called.
-func forward(box *runner.Sandbox) (stop func()) {
+// forward passes signals on to the application, until hutch exits: to stop
+// before that would only cost the end of a run the wait for the last handler.
+func forward(box *runner.Sandbox) {
 	c := make(chan os.Signal, 16)
 	signal.Notify(c, passed(
 		syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP,
@@ -232,7 +232,6 @@ func forward(box *runner.Sandbox) (stop func()) {
 			box.Signal(sig)
 		}
 	}()
-	return func() { signal.Stop(c) }
 }
 
 func cacheDir() string {

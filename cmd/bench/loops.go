@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+func loopGetppid(b *bench, runs int) (samples, error) {
+	args := []string{"getppid", "2000000"}
+	return b.loop(runs, args, args)
+}
+
+// loopOpenDevice opens what is the same file inside and outside.
+func loopOpenDevice(b *bench, runs int) (samples, error) {
+	args := []string{"openat", "200000", "/dev/null"}
+	return b.loop(runs, args, args)
+}
+
+// loopOpenFile opens a file of the root: through the box's overlay, and directly.
+func loopOpenFile(b *bench, runs int) (samples, error) {
+	root, err := b.boxRoot()
+	if err != nil {
+		return samples{}, err
+	}
+	return b.loop(runs, []string{"openat", "200000", "/etc/file"}, []string{"openat", "200000", filepath.Join(root, "etc/file")})
+}
+
+// loop compares the time of one call inside with that outside, as the loop
+// program itself prints it.
+func (b *bench) loop(runs int, inside, outside []string) (samples, error) {
+	ours, err := b.hutchRun(append([]string{"/bin/loop"}, inside...)...)
+	if err != nil {
+		return samples{}, err
+	}
+	theirs := command{name: "loop", argv: append([]string{filepath.Join(b.root, "bin/loop")}, outside...)}
+	s, err := b.pairs(runs, printedNumber, ours, theirs)
+	s.peerName = "outside"
+	return s, err
+}
+
+// printedNumber is the number that c writes.
+func printedNumber(c command) (float64, error) {
+	stdout, _, err := output(c)
+	if err != nil {
+		return 0, err
+	}
+	number, err := strconv.ParseFloat(strings.TrimSpace(string(stdout)), 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s wrote no number: %w", c.name, err)
+	}
+	return number, nil
+}

@@ -1,0 +1,55 @@
+package main
+
+// A comparison says what of a row is held against its target.
+type comparison int
+
+const (
+	ratio      comparison = iota // ours divided by the peer's
+	difference                   // ours less the peer's
+	absolute                     // ours; there is no peer
+)
+
+// A row is one line of the table.
+type row struct {
+	name    string // for --only
+	what    string
+	unit    string
+	compare comparison
+	// target is the most that is allowed, aim what is hoped for; 0 for none.
+	target, aim float64
+	runs        int
+	measure     func(b *bench, runs int) (samples, error)
+}
+
+// rows is the table. To add a row, add a line, and a function that returns its
+// samples: pairs, in the unit of the row.
+func rows() []row {
+	const starts = 41
+	return []row{
+		{"start-bwrap", "run DIR /bin/true", "ms", ratio, 1.0, 0.7, starts, startBwrap},
+		{"start-crun", "run DIR /bin/true", "ms", ratio, 0.4, 0, starts, startCrun},
+		{"start-runc", "run DIR /bin/true", "ms", ratio, 0.12, 0, starts, startRunc},
+		{"init", "package init (inittrace)", "ms", difference, 0.6, 0, starts, packageInit},
+		{"version", "hutch --version, wall", "ms", difference, 0, 0, starts, versionWall},
+		{"memory", "PSS of hutch and reaper", "MiB", absolute, 8, 0, 5, memory},
+		{"getppid", "getppid, in the box", "ns", ratio, 1.05, 0, 21, loopGetppid},
+		{"openat", "openat+close /dev/null, in the box", "ns", ratio, 1.05, 0, 21, loopOpenDevice},
+		// For information: what the overlay itself costs when a file of the root is opened.
+		{"openat-root", "openat+close of a file of the root", "ns", ratio, 0, 0, 21, loopOpenFile},
+		{"unpack-zst", "unpack minbase .tar.zst", "s", ratio, 1.0, 0, 7, unpackZstd},
+		{"unpack-gz", "unpack minbase .tar.gz", "s", ratio, 0.7, 0, 7, unpackGzip},
+		// Without the disk's file system, whose own cost can hide that of both programs.
+		{"unpack-zst-tmpfs", "unpack minbase .tar.zst to tmpfs", "s", ratio, 1.0, 0, 11, unpackZstdMemory},
+		{"unpack-gz-tmpfs", "unpack minbase .tar.gz to tmpfs", "s", ratio, 0.7, 0, 11, unpackGzipMemory},
+	}
+}
+
+// result measures the row and sums it up; an error is part of the result.
+func (r row) result(b *bench) result {
+	runs := r.runs
+	if b.runs > 0 {
+		runs = b.runs
+	}
+	s, err := r.measure(b, runs)
+	return r.summarize(s, err)
+}
