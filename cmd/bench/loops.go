@@ -12,6 +12,11 @@ func loopGetppid(b *bench, runs int) (samples, error) {
 	return b.loop(runs, args, args)
 }
 
+// loopFiltered compares with a seccomp filter of one instruction, outside.
+func loopFiltered(b *bench, runs int) (samples, error) {
+	return b.loop(runs, []string{"getppid", "2000000"}, []string{"filtered", "2000000"})
+}
+
 // loopOpenDevice opens what is the same file inside and outside.
 func loopOpenDevice(b *bench, runs int) (samples, error) {
 	args := []string{"openat", "200000", "/dev/null"}

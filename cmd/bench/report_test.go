@@ -125,7 +125,7 @@ func TestLoopProgram(t *testing.T) {
 	if err := compileLoop(program); err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{{"getppid", "1000"}, {"openat", "1000", "/dev/null"}} {
+	for _, args := range [][]string{{"getppid", "1000"}, {"filtered", "1000"}, {"openat", "1000", "/dev/null"}} {
 		ns, err := printedNumber(command{name: "loop", argv: append([]string{program}, args...)})
 		if err != nil || ns <= 0 {
 			t.Errorf("loop %v = %v, %v", args, ns, err)

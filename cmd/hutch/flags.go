@@ -26,6 +26,8 @@ type setting struct {
 	list  bool // may be given more than once
 	on    bool // takes no value
 	set   func(o *runner.Override, value string) error
+
+	given []string // the values, in order
 }
 
 // settings is every flag that overrides the profile.
@@ -211,55 +213,24 @@ func addEnvFile(o *runner.Override, name string) error {
 
 // cliFlags makes the library's flags out of the table.
 func cliFlags(table []setting) []cli.Flag {
-	var flags []cli.Flag
-	for _, s := range table {
-		var aliases []string
-		if s.alias != "" {
-			aliases = []string{s.alias}
-		}
-		switch {
-		case s.on:
-			flags = append(flags, &cli.BoolFlag{Name: s.name, Aliases: aliases, Usage: s.usage})
-		default:
-			// The library would split a list at commas, which paths may hold; the
-			// values are kept as they are.
-			flags = append(flags, &cli.GenericFlag{Name: s.name, Aliases: aliases, Usage: s.usage, Value: &values{list: s.list}})
+	flags := make([]cli.Flag, 0, 2*len(table))
+	for i := range table {
+		flags = append(flags, &table[i])
+		if table[i].alias != "" {
+			flags = append(flags, short{&table[i]})
 		}
 	}
 	return flags
 }
 
-// values is a flag's values in order; without list the last one wins.
-type values struct {
-	list bool
-	all  []string
-}
-
-func (v *values) Set(s string) error {
-	if !v.list {
-		v.all = nil
-	}
-	v.all = append(v.all, s)
-	return nil
-}
-
-func (v *values) String() string { return "" }
-
 // override gathers what the flags say.
-func override(c *cli.Context, table []setting) (runner.Override, error) {
+func override(table []setting) (runner.Override, error) {
 	var o runner.Override
-	for _, s := range table {
-		if !c.IsSet(s.name) {
-			continue
-		}
-		given := []string{""}
-		if v, ok := c.Generic(s.name).(*values); ok {
-			given = v.all
-		}
-		for _, v := range given {
-			if err := s.set(&o, v); err != nil {
+	for i := range table {
+		for _, v := range table[i].given {
+			if err := table[i].set(&o, v); err != nil {
 				if runner.Hint(err) == "" {
-					err = &runner.Error{Stage: runner.StageResolve, Step: "option --" + s.name, Err: err, Hint: "hutch run --help says what it takes"}
+					err = &runner.Error{Stage: runner.StageResolve, Step: "option --" + table[i].name, Err: err, Hint: "hutch run --help says what it takes"}
 				}
 				return o, err
 			}

@@ -1,7 +1,5 @@
-// The runtime would read the cgroup's files at every start to choose how many
-// threads may run; hutch has no use for fewer of them in a smaller share.
+// hutch has no use for a goroutine that looks for changed cgroup limits.
 
-//go:debug containermaxprocs=0
 //go:debug updatemaxprocs=0
 
 // Command hutch runs one application in a box of its own.

@@ -19,7 +19,8 @@ import (
 )
 
 func runCommand() *cli.Command {
-	table := settings()
+	q := &request{profile: "default"}
+	table := append(q.settings(), settings()...)
 	return &cli.Command{
 		Name:      "run",
 		Usage:     "run an application in a root file system",
@@ -30,14 +31,9 @@ func runCommand() *cli.Command {
 Exit status: the application's own; 128+N when signal N ended it; 124 at a
 timeout; 125 when hutch failed; 126 when the command could not be executed;
 127 when it was not found.`,
-		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "profile", Aliases: []string{"p"}, Usage: "`NAME` of a built-in profile, or a TOML file", Value: "default"},
-			&cli.StringFlag{Name: "result", Usage: "write the result as JSON to `FILE`, \"-\" or fd:N"},
-			&cli.StringFlag{Name: "dry-run", Usage: "show the `spec`, the plan or the syscalls, and run nothing"},
-			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show no progress"},
-		}, cliFlags(table)...),
+		Flags:        cliFlags(table),
 		OnUsageError: usageError,
-		Action:       func(c *cli.Context) error { return runAction(c, table) },
+		Action:       func(c *cli.Context) error { return q.action(c, table) },
 	}
 }
 
@@ -47,13 +43,32 @@ type request struct {
 	profile  string
 	override runner.Override
 	dryRun   string
+	resultTo string
 	result   *resultFile
 	quiet    bool
 }
 
-func runAction(c *cli.Context, table []setting) error {
-	q, err := parseRun(c, table)
-	if err != nil {
+// settings are the flags that are about the run and not about the box.
+func (q *request) settings() []setting {
+	text := func(to *string) func(*runner.Override, string) error {
+		return func(_ *runner.Override, v string) error {
+			*to = v
+			return nil
+		}
+	}
+	return []setting{
+		{name: "profile", alias: "p", usage: "`NAME` of a built-in profile, or a TOML file (default: default)", set: text(&q.profile)},
+		{name: "result", usage: "write the result as JSON to `FILE`, \"-\" or fd:N", set: text(&q.resultTo)},
+		{name: "dry-run", usage: "show the `WHAT`: spec, plan or syscalls, and run nothing", set: text(&q.dryRun)},
+		{name: "quiet", alias: "q", usage: "show no progress", on: true, set: func(*runner.Override, string) error {
+			q.quiet = true
+			return nil
+		}},
+	}
+}
+
+func (q *request) action(c *cli.Context, table []setting) error {
+	if err := q.parse(c.Args().Slice(), table); err != nil {
 		return err
 	}
 	result, err := q.run()
@@ -69,33 +84,31 @@ func runAction(c *cli.Context, table []setting) error {
 	return exit(result.ExitStatus())
 }
 
-// parseRun reads the whole command line before anything is done.
-func parseRun(c *cli.Context, table []setting) (*request, error) {
-	args := c.Args().Slice()
+// parse reads the whole command line before anything is done.
+func (q *request) parse(args []string, table []setting) error {
 	if len(args) == 0 {
-		return nil, misuse("write hutch run ROOT COMMAND, as in: hutch run host -- id", "no ROOT was given")
+		return misuse("write hutch run ROOT COMMAND, as in: hutch run host -- id", "no ROOT was given")
 	}
-	q := &request{profile: c.String("profile"), dryRun: c.String("dry-run"), quiet: c.Bool("quiet")}
+	var err error
+	if q.override, err = override(table); err != nil {
+		return err
+	}
 	switch q.dryRun {
 	case "", "spec", "plan", "syscalls":
 	default:
-		return nil, misuse("it is one of spec, plan, syscalls", "--dry-run %q", q.dryRun)
+		return misuse("it is one of spec, plan, syscalls", "--dry-run %q", q.dryRun)
 	}
-	var err error
 	if q.ref, err = rootfs.Parse(args[0]); err != nil {
-		return nil, &runner.Error{Stage: runner.StageResolve, Step: "", Err: err}
-	}
-	if q.override, err = override(c, table); err != nil {
-		return nil, err
+		return &runner.Error{Stage: runner.StageResolve, Err: err}
 	}
 	q.override.Command = args[1:]
 	if len(args) > 1 && args[1] == "--" {
 		q.override.Command = args[2:]
 	}
-	if q.result, err = openResult(c.String("result")); err != nil {
-		return nil, err
+	if q.dryRun == "" {
+		q.result, err = openResult(q.resultTo)
 	}
-	return q, nil
+	return err
 }
 
 // run prepares the root, resolves the Spec, and runs it.

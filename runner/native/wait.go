@@ -94,10 +94,12 @@ func (b *box) result(ws unix.WaitStatus, usage *unix.Rusage) runner.Result {
 		r.SetSignal(int(ws.Signal()), unix.SignalName(ws.Signal()))
 	}
 	user, system := time.Duration(usage.Utime.Nano()), time.Duration(usage.Stime.Nano())
-	peak, switches := usage.Maxrss<<10, usage.Nvcsw+usage.Nivcsw
+	switches := usage.Nvcsw + usage.Nivcsw
+	// No peak of memory: what rusage says begins with hutch's own, which the
+	// box shared until it executed something.
 	r.Usage = runner.Usage{
 		UserSeconds: runner.Seconds(user), SystemSeconds: runner.Seconds(system),
-		MemoryPeakBytes: &peak, ContextSwitches: &switches,
+		ContextSwitches: &switches,
 	}
 	r.Enforced = b.enforced()
 	return r
