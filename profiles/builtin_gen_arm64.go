@@ -1,0 +1,39 @@
+// Code generated from the *.toml files by internal/gen. DO NOT EDIT.
+
+package profiles
+
+import _ "embed"
+
+var (
+	//go:embed base_arm64.bpf
+	filterBase string
+	//go:embed ci_arm64.bpf
+	filterCi string
+	//go:embed default_arm64.bpf
+	filterDefault string
+	//go:embed judge_arm64.bpf
+	filterJudge string
+	//go:embed strict_arm64.bpf
+	filterStrict string
+	//go:embed tenant_arm64.bpf
+	filterTenant string
+)
+
+// builtinFilter returns the text of a filter, "" if there is none.
+func builtinFilter(name string) string {
+	switch name {
+	case "base":
+		return filterBase
+	case "ci":
+		return filterCi
+	case "default":
+		return filterDefault
+	case "judge":
+		return filterJudge
+	case "strict":
+		return filterStrict
+	case "tenant":
+		return filterTenant
+	}
+	return ""
+}
