@@ -1,0 +1,125 @@
+// Package rootfs turns a ROOT reference into something that a box can run on:
+// the directories to stack as overlay layers, and the image's configuration.
+//
+// A tar is unpacked once into a content-addressed store and found there again
+// by the file's identity, so that the second run starts at once. Whoever made
+// the archive is an attacker: everything is created through Unpack's one
+// confined creator, and read back through View, which never leaves the layers.
+package rootfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Config is the part of an image's configuration that a run honours.
+// The words are those of the OCI image specification.
+type Config struct {
+	Entrypoint []string
+	Cmd        []string
+	// Env holds KEY=value.
+	Env []string
+	// User is "name", "uid", "name:group" or "uid:gid"; see LookupUser.
+	User       string
+	WorkDir    string
+	StopSignal string
+}
+
+// A Root is ready to run on. Close it when the box is gone.
+type Root struct {
+	Kind Kind
+	// Lowers are absolute host directories, the topmost layer first.
+	Lowers []string
+	// Config is nil for everything but an image.
+	Config *Config
+	// Digest is "sha256:…" of the archive, empty for host and dir.
+	Digest string
+	// Stats says what was left out when the tree was unpacked; it is zero
+	// when the tree was already in the store.
+	Stats Stats
+
+	lock int // descriptor that holds the shared lock on the store entry, -1 without
+}
+
+// Close lets go of the store entry, so that GC may remove it. It may be called
+// more than once, and on a nil Root.
+func (r *Root) Close() error {
+	if r == nil || r.lock < 0 {
+		return nil
+	}
+	fd := r.lock
+	r.lock = -1
+	return unix.Close(fd)
+}
+
+// View looks at the root's files without leaving it.
+func (r *Root) View() View { return View{Lowers: r.Lowers} }
+
+// Options say how a root is prepared. The zero value is usable.
+type Options struct {
+	// Store is the store's directory; empty means DefaultStore.
+	Store string
+	// Stdin is read for the reference "-".
+	Stdin io.Reader
+	// Progress, if not nil, is called at most every 100 ms while a tree is
+	// unpacked, and once at its end, always from one goroutine.
+	Progress func(Progress)
+	// Limits bound what an archive may do; zero fields mean the defaults.
+	Limits UnpackLimits
+}
+
+// Progress tells how far an unpacking is.
+type Progress struct {
+	Name    string // the reference
+	Read    int64  // bytes of the archive read
+	Total   int64  // its size in bytes, 0 when unknown
+	Written int64  // bytes of files written
+	Entries int64
+	Done    bool
+}
+
+// Prepare makes ref ready to run on. For a directory that is two system calls;
+// for a tar that is in the store already, seven; else the tar is unpacked.
+//
+// When ctx ends, what was unpacked so far is removed and ctx's error returned.
+func Prepare(ctx context.Context, ref Ref, opt Options) (*Root, error) {
+	switch ref.Kind {
+	case KindHost:
+		return &Root{Kind: KindHost, Lowers: []string{"/"}, lock: -1}, nil
+	case KindDir:
+		return prepareDir(ref)
+	case KindTar:
+		return prepareTar(ctx, ref, opt)
+	case KindOCI, KindOCIArchive, KindDockerArchive:
+		return nil, fmt.Errorf("root %s: images on disk are not supported by this version; unpack it first, for instance with "+
+			"umoci unpack, and give the directory", ref)
+	case KindImage:
+		return nil, fmt.Errorf("root %s: no such file or directory, and this version has no image store and no registries; %s", ref, forms)
+	}
+	return nil, fmt.Errorf("root %s: unknown kind %q; %s", ref, ref.Kind, forms)
+}
+
+// prepareDir is on the start-up path: open tells at once whether it is there,
+// a directory, and readable.
+func prepareDir(ref Ref) (*Root, error) {
+	path, err := filepath.Abs(ref.Path)
+	if err != nil {
+		return nil, fmt.Errorf("root %s: %w", ref, err)
+	}
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	switch {
+	case errors.Is(err, unix.ENOTDIR):
+		return nil, fmt.Errorf("root %s: not a directory", ref)
+	case errors.Is(err, unix.EACCES):
+		return nil, fmt.Errorf("root %s: %w; the directory must be readable by the user who runs hutch", ref, err)
+	case err != nil:
+		return nil, fmt.Errorf("root %s: %w", ref, err)
+	}
+	unix.Close(fd)
+	return &Root{Kind: KindDir, Lowers: []string{path}, lock: -1}, nil
+}

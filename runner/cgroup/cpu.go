@@ -1,0 +1,92 @@
+package cgroup
+
+import "math"
+
+// v2: cpu.max, cpu.weight, cpu.stat.
+// v1: cpu.cfs_quota_us (the period stays at its default of 100 ms), cpu.shares;
+// the time used is in the cpuacct controller.
+
+// cpuPeriod is the kernel's default period, in microseconds. A longer one
+// lets a box stall for longer, a shorter one costs more timer work; the least
+// quota, 1 ms, is 0.01 processors of it.
+const cpuPeriod = 100_000
+
+func cpuWanted(l *Limits) bool { return l.CPUs > 0 || l.CPUWeight > 0 }
+
+func (l *Limits) cpuQuota() string { return itoa(int64(math.Round(l.CPUs * cpuPeriod))) }
+
+const (
+	noBandwidth     = "the kernel has no CPU quota (CONFIG_CFS_BANDWIDTH)"
+	useWeight       = "use a kernel that has it, or ask for a weight only"
+	cpuAboveHasLess = "the group above has less"
+)
+
+func cpuV2(l *Limits) ([]setting, error) {
+	var s []setting
+	if l.CPUs > 0 {
+		s = append(s, setting{
+			file: "cpu.max", value: l.cpuQuota() + " " + itoa(cpuPeriod),
+			lacks: noBandwidth, remedy: useWeight, invalid: cpuAboveHasLess,
+		})
+	}
+	if l.CPUWeight > 0 {
+		s = append(s, setting{file: "cpu.weight", value: itoa(l.CPUWeight)})
+	}
+	return s, nil
+}
+
+func cpuV1(l *Limits) ([]setting, error) {
+	var s []setting
+	if l.CPUs > 0 {
+		s = append(s, setting{
+			file: "cpu.cfs_quota_us", value: l.cpuQuota(),
+			lacks: noBandwidth, remedy: useWeight, invalid: cpuAboveHasLess,
+		})
+	}
+	if l.CPUWeight > 0 {
+		s = append(s, setting{file: "cpu.shares", value: itoa(sharesOf(l.CPUWeight))})
+	}
+	return s, nil
+}
+
+// sharesOf turns a v2 weight (1 to 10000, default 100) into v1 shares
+// (2 to 262144, default 1024) so that the proportions stay.
+func sharesOf(weight int64) int64 { return max(2, weight*1024/100) }
+
+// cpuUsage reads v2's cpu.stat, which every group has, in microseconds.
+func cpuUsage(d *dir, u *Usage) {
+	if !d.v2 {
+		return
+	}
+	text, err := readAt(d.fd, "cpu.stat")
+	if err != nil {
+		return
+	}
+	u.User = seconds(text, "user_usec")
+	u.System = seconds(text, "system_usec")
+}
+
+func seconds(text, key string) *float64 {
+	n, ok := keyed(text, key)
+	if !ok {
+		return nil
+	}
+	s := float64(n) / 1e6
+	return &s
+}
+
+// cpuacctUsage reads v1's counters, in nanoseconds.
+func cpuacctUsage(d *dir, u *Usage) {
+	if d.v2 {
+		return
+	}
+	for _, f := range [...]struct {
+		file string
+		to   **float64
+	}{{"cpuacct.usage_user", &u.User}, {"cpuacct.usage_sys", &u.System}} {
+		if n := number(d.fd, f.file); n != nil {
+			s := float64(*n) / 1e9
+			*f.to = &s
+		}
+	}
+}
