@@ -27,8 +27,8 @@ type encoder struct {
 	used   int // slots
 	step   uint16
 
-	hutch, box, app program
-	into            *program
+	hutch, box, app, net program
+	into                 *program
 	// userns holds the mount_attr structs that want the box's user namespace,
 	// which exists only after clone.
 	userns [][]byte
@@ -46,10 +46,10 @@ func encode(p *plan.Plan, f files, trace bool) (*encoder, error) {
 		return nil, &runner.Error{Stage: runner.StageStart, Step: "map memory for the start", Err: err, Hint: "the machine is out of memory, or ulimit -v is too low"}
 	}
 	e := &encoder{mem: mem, files: f, shared: &shared{running: 1}}
-	e.shared.slots = make([]int32, 3*len(p.Steps))
+	e.shared.slots = make([]int32, 3*len(p.Steps)+8)
 	e.box.ops = make([]op, 0, 3*len(p.Steps)+32)
 	e.app.ops = make([]op, 0, 96)
-	for _, prog := range []*program{&e.hutch, &e.box, &e.app} {
+	for _, prog := range []*program{&e.hutch, &e.box, &e.app, &e.net} {
 		prog.shared = e.shared
 	}
 	app := &e.box
@@ -60,12 +60,22 @@ func encode(p *plan.Plan, f files, trace bool) (*encoder, error) {
 			e.into = &e.hutch
 		case plan.Application:
 			e.into = app
+		case plan.Network:
+			e.into = &e.net
 		default:
 			e.into = &e.box
 		}
-		if s.Kind == plan.StartApp {
+		switch s.Kind {
+		case plan.StartApp:
 			app = &e.app
-			e.into.ops = append(e.into.ops, op{start: app, step: e.step})
+			e.start(app, unix.CLONE_VFORK)
+			continue
+		case plan.StartNetwork:
+			e.start(&e.net, unix.CLONE_PIDFD)
+			e.net.clone.pidfd = uint64(address(&e.shared.slots[e.newSlot("network").v]))
+			// The application is to be process 2, whatever starts before it.
+			tid := e.mem.ints(networkPID)
+			e.net.clone.setTID, e.net.clone.setTIDSize = uint64(at(tid)), 1
 			continue
 		}
 		e.one(&s)
@@ -77,7 +87,7 @@ func encode(p *plan.Plan, f files, trace bool) (*encoder, error) {
 // arenaSize bounds what encode takes: the words of the steps and a page for
 // the structs of each few of them.
 func arenaSize(p *plan.Plan) int {
-	n := 2*stackSize + 4096
+	n := 3*stackSize + 4096
 	for _, s := range p.Steps {
 		n += 512 + len(s.Bytes) + 2*(len(s.Source)+len(s.Target)+len(s.Data))
 		for _, w := range s.Words {
@@ -101,12 +111,17 @@ func (e *encoder) cloneArgs(namespaces uint64) {
 	b.exitSignal = uint64(unix.SIGCHLD)
 	b.stack, b.stackSize = e.mem.stack()
 	b.childTID = uint64(address(&e.shared.running))
-	a := &e.app.clone
-	// The box sleeps until the application has executed, so that both may use
-	// the one address space, and a failure is known at once.
-	a.flags = unix.CLONE_VM | unix.CLONE_VFORK
-	a.exitSignal = uint64(unix.SIGCHLD)
-	a.stack, a.stackSize = e.mem.stack()
+}
+
+// networkPID is the id of the network's process in the box.
+const networkPID = 300
+
+// start has the box start p, in the same memory. With CLONE_VFORK it sleeps
+// until p has executed something, and a failure of p's is known at once.
+func (e *encoder) start(p *program, flags uint64) {
+	p.clone = cloneArgs{flags: unix.CLONE_VM | flags, exitSignal: uint64(unix.SIGCHLD)}
+	p.clone.stack, p.clone.stackSize = e.mem.stack()
+	e.into.ops = append(e.into.ops, op{start: p, step: e.step})
 }
 
 // An arg is an argument of a call: a value, or the slot that will hold it.

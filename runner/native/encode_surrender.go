@@ -48,7 +48,11 @@ func (e *encoder) surrender(s *plan.Step) {
 	case plan.LandlockSelf:
 		e.call(unix.SYS_LANDLOCK_RESTRICT_SELF, e.slot("ruleset"), val(0))
 	case plan.CloseFiles:
-		e.call(unix.SYS_CLOSE_RANGE, val(3), val(^uint32(0)), val(0))
+		first := 3
+		if s.By == plan.Network {
+			first = 0
+		}
+		e.call(unix.SYS_CLOSE_RANGE, val(first), val(^uint32(0)), val(0))
 	case plan.ResetSignals:
 		e.call(unix.SYS_RT_SIGPROCMASK, val(sigSetmask), val(at(e.mem.words(0))), val(0), val(8))
 	case plan.InstallSeccomp:

@@ -41,6 +41,8 @@ type shared struct {
 	slots []int32
 	// ready is a futex, futex(2): hutch sets it when its steps are done.
 	ready int32
+	// network is a futex that is set when the network namespace is there.
+	network int32
 	// running is a futex that the kernel clears when the first process executes
 	// the reaper or ends (CLONE_CHILD_CLEARTID, clone(2)).
 	running int32
@@ -104,7 +106,7 @@ func run(p *program) {
 		if o.start != nil {
 			_, errno = clone3(&o.start.clone, unsafe.Sizeof(o.start.clone), o.start)
 			if errno == 0 && p.shared.failed != 0 {
-				break // it said why itself
+				break // it, or the network's process, said why
 			}
 		} else {
 			errno = o.do(p.shared)
@@ -116,8 +118,13 @@ func run(p *program) {
 			i += int(o.skip)
 			continue
 		}
-		p.shared.step, p.shared.errno = int32(o.step), int32(errno)
-		p.shared.failed = 1
+		if p.shared.failed == 0 {
+			p.shared.step, p.shared.errno = int32(o.step), int32(errno)
+			p.shared.failed = 1
+		}
+		// Who waits for this process would wait for ever.
+		p.shared.network = 1
+		syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&p.shared.network)), 1, 1, 0, 0, 0)
 		break
 	}
 	for {
