@@ -1,0 +1,52 @@
+#!/bin/sh
+# test.sh TAGS: runs all tests. As root: all as root, then all as an unprivileged user, which is
+# $HUTCH_TEST_USER, or else hutch-test, which is made. As an ordinary user: only that half.
+# HUTCH_FORBID_SKIP=1: a skip that is not in .ci/allowed-skips is a failure.
+# HUTCH_TEST_PACKAGES: the packages, all by default.
+set -eu
+tags=$1
+forbid=false
+[ "${HUTCH_FORBID_SKIP:-}" != 1 ] || forbid=true
+packages=${HUTCH_TEST_PACKAGES:-./...}
+# Not under the tree, which an unprivileged user may be unable to reach.
+work=$(mktemp -d "${TMPDIR:-/tmp}/hutch-test.XXXXXX")
+# Go writes its module cache read-only.
+trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM HUP
+logs=$PWD/build/test-logs
+mkdir -p "$logs"
+# Who counts the tests is tested first.
+go test -count=1 .ci/testsum.go .ci/testsum_test.go >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
+go build -o "$work/testsum" .ci/testsum.go
+
+# summarize WHO: shows the run whose JSON comes in; its last line is the numbers.
+summarize() {
+  "$work/testsum" -who "$1" -allowed .ci/allowed-skips -log "$logs/$1" \
+    "-forbid-skip=$forbid"
+}
+
+# here WHO: the tests as the caller.
+here() {
+  echo "== tests as $1"
+  # shellcheck disable=SC2086 # the packages are words
+  {
+    go test -json -count=1 -timeout=10m -buildvcs=false -tags "$tags" $packages </dev/null 2>&1 || touch "$work/failed"
+  } | summarize "$1" && [ ! -e "$work/failed" ]
+}
+
+# rootless: the same as another user; a script of its own, so that any error in its preparation stops it.
+rootless() {
+  .ci/test-rootless.sh prepare "$tags" "$work" || return
+  echo "== tests as rootless (${HUTCH_TEST_USER:-hutch-test})"
+  .ci/test-rootless.sh run "$tags" "$work" | summarize rootless
+}
+
+status=0
+if [ "$(id -u)" = 0 ]; then
+  here root || status=1
+  rootless || status=1
+else
+  here rootless || status=1
+fi
+[ "$status" = 0 ] || echo "test.sh: the whole output is in build/test-logs" >&2
+exit "$status"

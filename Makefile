@@ -1,0 +1,49 @@
+# Every target is one line; what is longer lives in .ci/. Continuous integration calls these same targets.
+
+# Go needs a home for its caches; a machine without one gets it under build/ (a leading dot keeps it out of ./...).
+export HOME := $(or $(HOME),$(CURDIR)/build/.home)
+# An ordinary user's PATH often lacks Go's usual place and the administrator's tools.
+export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
+
+TAGS    := urfave_cli_no_docs,netgo,osusergo
+LDFLAGS  = -s -w -linkmode external -extldflags "-static" $(shell .ci/version.sh -X)
+
+.PHONY: run build build-arm64 test lint bench golden fuzz deps deps-test demo-root clean
+
+run: build demo-root ## run a real application in a box and show what was enforced
+	@.ci/demo.sh
+
+build: deps ## bin/hutch, one static binary
+	@CGO_ENABLED=1 go build -trimpath -buildvcs=false -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o bin/hutch ./cmd/hutch
+
+build-arm64: ## compile for arm64 everything that needs no C library
+	@.ci/arm64.sh
+
+test: deps-test build ## all tests; as root also the rootless half as another user
+	@.ci/test.sh '$(TAGS)'
+
+lint: deps ## vet, staticcheck, gofumpt and the rules of the house; silent when clean
+	@.ci/lint.sh '$(TAGS)'
+
+bench: build ## the table of speed and memory (BENCH='--only NAME --runs N --json')
+	@go run -buildvcs=false ./cmd/bench $(BENCH)
+
+golden: deps ## rewrite the golden files from what the code does now
+	@.ci/golden.sh '$(TAGS)'
+
+fuzz: deps ## every fuzz function for FUZZTIME (default 30s)
+	@.ci/fuzz.sh '$(TAGS)'
+
+deps: ## install what the build lacks
+	@.ci/deps.sh build
+
+deps-test: ## install what the tests lack
+	@.ci/deps.sh build demo test
+
+demo-root: build/demo.tar.zst ## a small root filesystem out of Debian packages
+
+build/demo.tar.zst: .ci/demo-root.sh
+	@.ci/deps.sh demo && .ci/demo-root.sh $@
+
+clean: ## remove what was built
+	@chmod -R u+w build 2>/dev/null; rm -rf bin build
