@@ -52,7 +52,7 @@ func builtinBase() *Profile {
 		Description: "what every program needs; the other profiles extend it",
 		Filesystem: Filesystem{
 			Hidden:    []string{"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware"},
-			Protected: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
+			Protected: []string{"/proc/sys", "/proc/sysrq-trigger"},
 		},
 		Seccomp: &seccomp.Policy{
 			Default: "errno",
@@ -214,7 +214,7 @@ func builtinCi() *Profile {
 		Extends:     []string{"default"},
 		Filesystem: Filesystem{
 			Hidden:    []string{"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware"},
-			Protected: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
+			Protected: []string{"/proc/sys", "/proc/sysrq-trigger"},
 		},
 		Seccomp: &seccomp.Policy{
 			Default: "errno",
@@ -515,7 +515,7 @@ func builtinDefault() *Profile {
 		Extends:     []string{"base"},
 		Filesystem: Filesystem{
 			Hidden:    []string{"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware"},
-			Protected: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
+			Protected: []string{"/proc/sys", "/proc/sysrq-trigger"},
 		},
 		Seccomp: &seccomp.Policy{
 			Default: "errno",
@@ -802,7 +802,7 @@ func builtinJudge() *Profile {
 		Filesystem: Filesystem{
 			Disk:      67108864,
 			Hidden:    []string{"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware"},
-			Protected: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
+			Protected: []string{"/proc/sys", "/proc/sysrq-trigger"},
 		},
 		Limits: Limits{
 			Memory:    536870912,
@@ -1092,7 +1092,7 @@ func builtinStrict() *Profile {
 		Extends:     []string{"base"},
 		Filesystem: Filesystem{
 			Hidden:    []string{"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware"},
-			Protected: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
+			Protected: []string{"/proc/sys", "/proc/sysrq-trigger"},
 		},
 		Capabilities: Capabilities{
 			Keep: []string{},
@@ -1349,7 +1349,7 @@ func builtinTenant() *Profile {
 		Extends:     []string{"default"},
 		Filesystem: Filesystem{
 			Hidden:    []string{"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware"},
-			Protected: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
+			Protected: []string{"/proc/sys", "/proc/sysrq-trigger"},
 		},
 		Capabilities: Capabilities{
 			Keep: []string{},

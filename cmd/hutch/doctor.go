@@ -19,6 +19,9 @@ func doctorCommand() *cli.Command {
 		},
 		OnUsageError: usageError,
 		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
 			facts := host.Probe(c.Context)
 			if c.Bool("json") {
 				e := json.NewEncoder(os.Stdout)

@@ -2,10 +2,15 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -57,7 +62,7 @@ func boxSettings() []setting {
 		}},
 		{name: "disk", usage: "cap what is written to the root at `SIZE`", set: size(func(o *runner.Override) *profiles.Size { return &o.Settings.Filesystem.Disk })},
 		{name: "inodes", usage: "cap the number of files written at `N`", set: number(func(o *runner.Override) *int64 { return &o.Settings.Filesystem.Inodes })},
-		{name: "net", usage: "`none` for loopback only, or host", set: func(o *runner.Override, v string) error {
+		{name: "net", usage: "`MODE` none (loopback only) or host", set: func(o *runner.Override, v string) error {
 			o.Settings.Network.Mode = v
 			return nil
 		}},
@@ -66,9 +71,6 @@ func boxSettings() []setting {
 			return nil
 		}},
 		{name: "user", alias: "u", usage: "run as `USER[:GROUP]` of the root, names or numbers", set: func(o *runner.Override, v string) error {
-			if v == "" {
-				return misuse("write a name or a number", "--user is empty")
-			}
 			o.Settings.Process.User = v
 			return nil
 		}},
@@ -93,7 +95,7 @@ func boxSettings() []setting {
 			o.Settings.Capabilities.Drop = append(o.Settings.Capabilities.Drop, v)
 			return nil
 		}},
-		{name: "id-map", usage: "`auto`, single (one id) or range (65536 ids)", set: func(o *runner.Override, v string) error {
+		{name: "id-map", usage: "`MODE` single (one id), range (65536 ids) or auto", set: func(o *runner.Override, v string) error {
 			o.IDMap = v
 			return nil
 		}},
@@ -104,15 +106,14 @@ func limitSettings() []setting {
 	return []setting{
 		{name: "memory", alias: "m", usage: "limit memory to `SIZE`", set: size(func(o *runner.Override) *profiles.Size { return &o.Settings.Limits.Memory })},
 		{name: "cpus", usage: "limit processor time to `N` processors' worth", set: func(o *runner.Override, v string) error {
-			var n float64
-			var rest string
-			if c, _ := fmt.Sscanf(v, "%g%s", &n, &rest); c != 1 || n <= 0 {
-				return misuse("write a number of processors, as in 1.5", "--cpus %q", v)
+			n, err := strconv.ParseFloat(v, 64)
+			if err != nil || !(n > 0) { // not even NaN
+				return misuse("write a number of processors, as in 1.5", "option --cpus: %q: expected a number above 0", v)
 			}
 			o.Settings.Limits.CPUs = n
 			return nil
 		}},
-		{name: "cpu-weight", usage: "share of busy processors, `1..10000`, 100 by default", set: number(func(o *runner.Override) *int64 { return &o.Settings.Limits.CPUWeight })},
+		{name: "cpu-weight", usage: "share `N` of busy processors, 1 to 10000, 100 by default", set: number(func(o *runner.Override) *int64 { return &o.Settings.Limits.CPUWeight })},
 		{name: "cpuset", usage: "run on processors `LIST` only, as in 0-1,3", set: func(o *runner.Override, v string) error {
 			o.Settings.Limits.CPUSet = v
 			return nil
@@ -149,9 +150,11 @@ func duration(field func(*runner.Override) *profiles.Duration) func(*runner.Over
 
 func number(field func(*runner.Override) *int64) func(*runner.Override, string) error {
 	return func(o *runner.Override, v string) error {
-		var n int64
-		var rest string
-		if c, _ := fmt.Sscanf(v, "%d%s", &n, &rest); c != 1 || n <= 0 {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if errors.Is(err, strconv.ErrRange) {
+			return fmt.Errorf("%q: is more than %d", v, int64(math.MaxInt64))
+		}
+		if err != nil || n <= 0 {
 			return fmt.Errorf("%q: expected a whole number above 0", v)
 		}
 		*field(o) = n
@@ -172,8 +175,8 @@ func absoluteBind(v string) (string, error) {
 // addEnv takes KEY=VALUE, or KEY to pass the caller's value on.
 func addEnv(o *runner.Override, v, where string) error {
 	k, _, ok := strings.Cut(v, "=")
-	if k == "" {
-		return misuse("write KEY=VALUE, or KEY to pass it on", "%s %q", where, v)
+	if k == "" || strings.ContainsRune(v, 0) {
+		return misuse("write KEY=VALUE, or KEY to pass it on", "%s %q is not a variable", where, v)
 	}
 	if !ok {
 		value, set := os.LookupEnv(k)
@@ -189,13 +192,14 @@ func addEnv(o *runner.Override, v, where string) error {
 const maxEnvFile = 1 << 20
 
 func addEnvFile(o *runner.Override, name string) error {
-	f, err := os.Open(name)
+	// A FIFO that nobody writes to must not hold the open up.
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return err
+		return misuse("name a file that exists and that you can read", "env file %s: %s", name, bare(err))
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > maxEnvFile {
-		return misuse("give a text file of at most 1 MiB", "env file %s is not one", name)
+		return misuse("give a file of KEY=VALUE lines of at most 1 MiB", "env file %s: is not a text file of that size", name)
 	}
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, maxEnvFile)
@@ -209,6 +213,16 @@ func addEnvFile(o *runner.Override, name string) error {
 		}
 	}
 	return lines.Err()
+}
+
+// bare takes the operation and the path off an error of package os, where the
+// message names the object already.
+func bare(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
 }
 
 // cliFlags makes the library's flags out of the table.
@@ -228,6 +242,10 @@ func override(table []setting) (runner.Override, error) {
 	var o runner.Override
 	for i := range table {
 		for _, v := range table[i].given {
+			// An unset variable of a script must not do away with a limit.
+			if v == "" {
+				return o, misuse("give it a value, or leave the option out", "option --%s: the value is empty", table[i].name)
+			}
 			if err := table[i].set(&o, v); err != nil {
 				if runner.Hint(err) == "" {
 					err = &runner.Error{Stage: runner.StageResolve, Step: "option --" + table[i].name, Err: err, Hint: "hutch run --help says what it takes"}

@@ -27,6 +27,8 @@ func run(args []string) int {
 		Name:  "hutch",
 		Usage: "run one application in a box of its own",
 		UsageText: `hutch run [options] ROOT [--] COMMAND [ARG...]
+hutch profile ls
+hutch profile check FILE...
 hutch doctor`,
 		Version:                version + " (commit " + commit + ")",
 		HideHelpCommand:        true,
@@ -34,7 +36,6 @@ hutch doctor`,
 		Commands:               []*cli.Command{runCommand(), doctorCommand(), profileCommand(), unpackCommand()},
 		ExitErrHandler:         func(*cli.Context, error) {},
 		OnUsageError:           usageError,
-		CommandNotFound:        commandNotFound,
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return unknownVerb(c.Args().First())

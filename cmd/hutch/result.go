@@ -12,13 +12,13 @@ import (
 	"hutch/runner"
 )
 
-// A resultFile is where --result goes. It is opened before the run, so that
+// A resultFile is where --result goes. It is tried before the run, so that
 // one that cannot be written is an error before the start.
 type resultFile struct {
 	f *os.File
-	// rename is the final name of a regular file, which appears whole or not
-	// at all.
-	rename string
+	// name is that of a regular file, which appears whole or not at all; it is
+	// made when the run is over, so that a hutch that is killed leaves none.
+	name string
 }
 
 func openResult(arg string) (*resultFile, error) {
@@ -31,7 +31,7 @@ func openResult(arg string) (*resultFile, error) {
 		return resultFD(arg)
 	}
 	fail := func(err error) (*resultFile, error) {
-		return nil, &runner.Error{Stage: runner.StageResolve, Step: "result file", Err: err, Hint: "name a file in a directory that you can write"}
+		return nil, &runner.Error{Stage: runner.StageResolve, Step: "result file " + arg, Err: bare(err), Hint: "name a file in a directory that exists and that you can write"}
 	}
 	info, err := os.Stat(arg)
 	if err == nil && !info.Mode().IsRegular() {
@@ -41,17 +41,24 @@ func openResult(arg string) (*resultFile, error) {
 		}
 		return &resultFile{f: f}, nil
 	}
-	f, err := os.CreateTemp(filepath.Dir(arg), "."+filepath.Base(arg)+".*")
+	f, err := createBeside(arg)
 	if err != nil {
 		return fail(err)
 	}
-	return &resultFile{f: f, rename: arg}, nil
+	f.Close()
+	os.Remove(f.Name())
+	return &resultFile{name: arg}, nil
+}
+
+// createBeside makes a file that can be renamed to name.
+func createBeside(name string) (*os.File, error) {
+	return os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
 }
 
 func resultFD(arg string) (*resultFile, error) {
 	n, err := strconv.Atoi(arg[3:])
 	if err != nil || n < 0 {
-		return nil, misuse("write fd:N with the number of an open descriptor", "result %q", arg)
+		return nil, misuse("write fd:N with the number of an open descriptor", "option --result: %q: expected a number", arg)
 	}
 	flags, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(n), syscall.F_GETFL, 0)
 	if errno != 0 || flags&syscall.O_ACCMODE == syscall.O_RDONLY {
@@ -70,21 +77,32 @@ func (r *resultFile) write(result runner.Result, failed error) error {
 	}
 	data, err := json.Marshal(result)
 	if err == nil {
-		_, err = r.f.Write(append(data, '\n'))
-	}
-	if r.rename != "" {
-		if cerr := r.f.Close(); err == nil {
-			err = cerr
-		}
-		if err == nil {
-			err = os.Rename(r.f.Name(), r.rename)
-		}
-		if err != nil {
-			os.Remove(r.f.Name())
-		}
+		err = r.put(append(data, '\n'))
 	}
 	if err != nil {
 		return &runner.Error{Stage: runner.StageRun, Step: "write the result", Err: err, Hint: "the run itself is over; free some space and read its exit status"}
 	}
 	return nil
+}
+
+func (r *resultFile) put(data []byte) error {
+	if r.name == "" {
+		_, err := r.f.Write(data)
+		return err
+	}
+	f, err := createBeside(r.name)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), r.name)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -39,6 +40,7 @@ timeout; 125 when hutch failed; 126 when the command could not be executed;
 
 // A request is what the command line of hutch run asks for.
 type request struct {
+	root     string
 	ref      rootfs.Ref
 	profile  string
 	override runner.Override
@@ -96,11 +98,9 @@ func (q *request) parse(args []string, table []setting) error {
 	switch q.dryRun {
 	case "", "spec", "plan", "syscalls":
 	default:
-		return misuse("it is one of spec, plan, syscalls", "--dry-run %q", q.dryRun)
+		return misuse("it is one of spec, plan, syscalls", "option --dry-run: no such view %q", q.dryRun)
 	}
-	if q.ref, err = rootfs.Parse(args[0]); err != nil {
-		return &runner.Error{Stage: runner.StageResolve, Err: err}
-	}
+	q.root = args[0]
 	q.override.Command = args[1:]
 	if len(args) > 1 && args[1] == "--" {
 		q.override.Command = args[2:]
@@ -155,9 +155,14 @@ func interrupted(sig os.Signal) (runner.Result, error) {
 // prepare makes the root ready. Where that may take long, a signal stops it
 // and is returned, and nothing half-made is left.
 func (q *request) prepare() (*rootfs.Root, os.Signal, error) {
+	var err error
+	if q.ref, err = rootfs.Parse(q.root); err != nil {
+		return nil, nil, rootError(q.root, err)
+	}
 	opt := rootfs.Options{Stdin: os.Stdin}
 	ctx, c := context.Background(), make(chan os.Signal, 1)
 	if q.ref.Kind != rootfs.KindDir && q.ref.Kind != rootfs.KindHost {
+		manyThreads()
 		var cancel func()
 		ctx, cancel = context.WithCancel(ctx)
 		defer cancel()
@@ -187,15 +192,38 @@ func (q *request) prepare() (*rootfs.Root, os.Signal, error) {
 	default:
 	}
 	if err != nil {
-		return nil, nil, &runner.Error{Stage: runner.StagePrepare, Err: err}
+		return nil, nil, rootError(q.root, err)
 	}
 	return root, nil, nil
 }
 
+// rootError makes a hint of the advice that package rootfs puts behind a
+// semicolon, after the name of the root.
+func rootError(name string, err error) error {
+	e := &runner.Error{
+		Stage: runner.StagePrepare, Err: err,
+		Hint: "ROOT is host, a directory that you can read, or a tar of a root file system",
+	}
+	text := err.Error()
+	if i := strings.LastIndex(text, "; "); i > len("root "+name) {
+		e.Err, e.Hint = reworded{text[:i], err}, text[i+2:]
+	}
+	return e
+}
+
+// A reworded error is err in other words.
+type reworded struct {
+	text string
+	err  error
+}
+
+func (r reworded) Error() string { return r.text }
+func (r reworded) Unwrap() error { return r.err }
+
 func (q *request) resolve(root *rootfs.Root) (*runner.Spec, error) {
 	p, err := profiles.Load(q.profile)
 	if err != nil {
-		return nil, &runner.Error{Stage: runner.StageResolve, Err: err}
+		return nil, profileError(err)
 	}
 	spec, err := runner.Resolve(p, root, q.override)
 	if err != nil {

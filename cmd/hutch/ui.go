@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"unicode"
 
 	"github.com/urfave/cli/v2"
 
@@ -40,10 +41,31 @@ func exitStatus(err error) int {
 }
 
 func printError(err error) {
-	fmt.Fprintf(os.Stderr, "hutch: %s\n", err)
-	if hint := runner.Hint(err); hint != "" {
-		fmt.Fprintf(os.Stderr, "hint: %s\n", hint)
+	fmt.Fprintf(os.Stderr, "hutch: %s\n", printable(err.Error()))
+	hint := runner.Hint(err)
+	if hint == "" && runner.ExitStatus(err) != runner.ExitHutch {
+		hint = "give a program inside the root, by its name or path"
 	}
+	if hint != "" {
+		fmt.Fprintf(os.Stderr, "hint: %s\n", printable(hint))
+	}
+}
+
+// longestLine is the bytes of an error that are shown, more than a path has.
+const longestLine = 5000
+
+// printable keeps what an image or an argument holds from speaking to the
+// terminal, and a long argument from filling it.
+func printable(s string) string {
+	if len(s) > longestLine {
+		s = s[:longestLine/2] + "…" + s[len(s)-longestLine/2:]
+	}
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // misuse is an error of the command line.
@@ -57,7 +79,31 @@ func usageError(c *cli.Context, err error, _ bool) error {
 	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
 		return unknownFlag(c, strings.TrimLeft(name, "-"))
 	}
-	return misuse(c.Command.HelpName+" --help lists the options", "%s", text)
+	hint := c.Command.HelpName + " --help lists the options"
+	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
+		return misuse(hint, "option %s needs a value", dashed(name))
+	}
+	if name, ok := between(text, " for -", ": it takes no value"); ok {
+		return misuse(hint, "option %s takes no value", dashed(name))
+	}
+	return misuse(hint, "%s", text)
+}
+
+// dashed is an option as one types it.
+func dashed(name string) string {
+	if name = strings.TrimLeft(name, "-"); len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
+}
+
+// between is what stands in s after the last before and ahead of the end.
+func between(s, before, end string) (string, bool) {
+	i := strings.LastIndex(s, before)
+	if i < 0 {
+		return "", false
+	}
+	return strings.CutSuffix(s[i+len(before):], end)
 }
 
 func unknownFlag(c *cli.Context, name string) error {
@@ -67,19 +113,25 @@ func unknownFlag(c *cli.Context, name string) error {
 		names = append(names, f.Names()...)
 	}
 	if near := nearest(name, names); near != "" {
-		hint = "did you mean --" + near + "? " + hint
+		hint = "did you mean " + dashed(near) + "? " + hint
 	}
-	return misuse(hint, "no such option: --%s", name)
+	return misuse(hint, "no such option: %s", dashed(name))
 }
 
-func commandNotFound(_ *cli.Context, name string) { printError(unknownVerb(name)) }
+// noArguments refuses what a verb would otherwise ignore.
+func noArguments(c *cli.Context) error {
+	if !c.Args().Present() {
+		return nil
+	}
+	return misuse("leave it out", "%s takes no argument %q", c.Command.HelpName, c.Args().First())
+}
 
 func unknownVerb(name string) error {
 	hint := "hutch --help lists the verbs"
 	if near := nearest(name, []string{"run", "doctor", "profile"}); near != "" {
 		hint = "did you mean hutch " + near + "? " + hint
 	}
-	return misuse(hint, "no such verb: %s", name)
+	return misuse(hint, "no such verb: %q", name)
 }
 
 // nearest is the word of list that is at most two edits away from word, or "".

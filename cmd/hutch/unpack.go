@@ -23,6 +23,7 @@ func unpackCommand() *cli.Command {
 			if c.NArg() != 2 {
 				return misuse("write hutch unpack FILE DIR", "expected a tar and a directory")
 			}
+			manyThreads()
 			f, err := os.Open(c.Args().Get(0))
 			if err != nil {
 				return err

@@ -3,12 +3,10 @@ package native
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
-	"hutch/rootfs"
 	"hutch/runner"
 	"hutch/runner/plan"
 )
@@ -84,19 +82,10 @@ func hintErrno(err error) string {
 // explainExec finds out why execve failed, by looking at the layers: the box
 // itself is gone.
 func (b *box) explainExec(errno syscall.Errno) error {
-	v := rootfs.View{Lowers: b.spec.Root.Lowers}
-	if b.spec.Root.Kind == runner.RootHost {
-		v.Lowers = []string{"/"}
+	if e := b.spec.ExplainExec(); e != nil {
+		return e
 	}
-	command := b.spec.Command[0]
-	e := &runner.Error{Stage: runner.StageExec, Step: "execute " + command, Err: errno, Exit: runner.ExitNotExecutable}
-	if !b.covered(command) {
-		p := rootfs.DiagnoseExec(v, command, pathDirs(b.spec.Env))
-		if p.Message != "" {
-			e.Step, e.Err, e.Hint, e.Exit = p.Message, nil, p.Hint, p.Code
-			return e
-		}
-	}
+	e := &runner.Error{Stage: runner.StageExec, Step: "execute " + b.spec.Command[0], Err: errno, Exit: runner.ExitNotExecutable}
 	switch errno {
 	case unix.ENOENT, unix.ENOTDIR:
 		e.Exit = runner.ExitNotFound
@@ -111,24 +100,4 @@ func (b *box) explainExec(errno syscall.Errno) error {
 		e.Hint = hintErrno(errno)
 	}
 	return e
-}
-
-// covered says that a mount lies over command, so that the layers cannot say
-// what is there.
-func (b *box) covered(command string) bool {
-	for _, m := range b.spec.Mounts {
-		if strings.HasPrefix(command, strings.TrimSuffix(m.Target, "/")+"/") {
-			return true
-		}
-	}
-	return false
-}
-
-func pathDirs(env []string) []string {
-	for _, v := range env {
-		if list, ok := strings.CutPrefix(v, "PATH="); ok {
-			return strings.Split(list, ":")
-		}
-	}
-	return nil
 }

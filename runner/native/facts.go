@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"hutch/rootfs"
 	"hutch/runner"
 	"hutch/runner/host"
 	"hutch/runner/plan"
@@ -44,17 +43,13 @@ func gather(s *runner.Spec, m ids) (plan.Facts, error) {
 
 // findUser resolves the user inside the root.
 func findUser(s *runner.Spec, m ids, f *plan.Facts) error {
-	v := rootfs.View{Lowers: s.Root.Lowers}
-	if s.Root.Kind == runner.RootHost {
-		v.Lowers = []string{"/"}
-	}
-	u := rootfs.User{UID: m.uid[0].Inside, GID: m.gid[0].Inside}
+	u := runner.User{UID: m.uid[0].Inside, GID: m.gid[0].Inside}
 	if s.User == "" && u.UID == 0 {
 		u.Home = "/root"
 	} else if s.User != "" {
 		var err error
-		if u, err = rootfs.LookupUser(v, s.User); err != nil {
-			return &runner.Error{Stage: runner.StageStart, Step: "find the user in the root", Err: err, Hint: "name one that /etc/passwd of the root holds, or a number"}
+		if u, err = s.LookupUser(); err != nil {
+			return err
 		}
 	}
 	f.UID, f.GID, f.Groups, f.Home = u.UID, u.GID, u.Groups, u.Home
@@ -127,22 +122,25 @@ func findSources(s *runner.Spec, isDir map[string]bool) error {
 // findCovered looks at the hidden and protected paths. Those of /proc are
 // looked up in the host's, which has the same names; others in the root.
 func findCovered(s *runner.Spec, isDir map[string]bool) {
-	v := rootfs.View{Lowers: s.Root.Lowers}
-	if s.Root.Kind == runner.RootHost {
-		v.Lowers = []string{"/"}
-	}
 	for _, list := range [][]string{s.Protected, s.Hidden} {
 		for _, p := range list {
 			p = path.Clean(p)
 			if strings.HasPrefix(p, "/proc/") {
-				var st unix.Stat_t
-				if unix.Lstat(p, &st) == nil {
-					isDir[p] = st.Mode&unix.S_IFMT == unix.S_IFDIR
-				}
-			} else if info, err := v.Stat(p); err == nil {
-				isDir[p] = info.IsDir()
+				findProc(p, isDir)
+			} else if dir, ok := s.IsDir(p); ok {
+				isDir[p] = dir
 			}
 		}
+	}
+}
+
+// findProc leaves out what is closed already: files of proc belong to the
+// host's root, who is never mapped, so that one that grants others nothing
+// grants the box nothing.
+func findProc(p string, isDir map[string]bool) {
+	var st unix.Stat_t
+	if unix.Lstat(p, &st) == nil && st.Mode&0o007 != 0 {
+		isDir[p] = st.Mode&unix.S_IFMT == unix.S_IFDIR
 	}
 }
 

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A run is hutch as a process of its own, whose application has said "ready".
+type process struct {
+	*exec.Cmd
+	out    *bufio.Reader
+	stderr strings.Builder
+}
+
+// begin starts hutch with args and waits until the application is ready.
+func begin(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := launch(t, args...)
+	p.ready(t)
+	return p
+}
+
+func launch(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{Cmd: exec.Command("hutch", args...)}
+	p.Cmd.Stderr = &p.stderr
+	out, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Process.Kill() })
+	p.out = bufio.NewReader(out)
+	return p
+}
+
+// ready reads the application's first line.
+func (p *process) ready(t *testing.T) {
+	t.Helper()
+	if line, err := p.out.ReadString('\n'); line != "ready\n" {
+		t.Fatalf("the application said %q, %v; hutch: %s", line, err, &p.stderr)
+	}
+}
+
+// end waits for hutch, and returns what else was written and the exit status.
+func (p *process) end(t *testing.T) (string, int) {
+	t.Helper()
+	// Reading ends when nobody holds the pipe any more: also nobody in the box.
+	rest, err := io.ReadAll(p.out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = p.Wait()
+	var e *exec.ExitError
+	if err != nil && !errors.As(err, &e) {
+		t.Fatal(err)
+	}
+	return string(rest), p.ProcessState.ExitCode()
+}
+
+// What is sent to hutch arrives at the application, and its end is hutch's.
+func TestSignals(t *testing.T) {
+	t.Parallel()
+	root := smallRoot(t)
+	const idle = `while :; do sleep 0.02; done`
+	for _, tt := range []struct {
+		name   string
+		signal syscall.Signal
+		script string
+		want   string
+		status int
+	}{
+		{"trapped INT", unix.SIGINT, `trap "echo got; exit 7" INT; ` + idle, "got\n", 7},
+		{"trapped TERM", unix.SIGTERM, `trap "echo got; exit 7" TERM; ` + idle, "got\n", 7},
+		{"trapped HUP", unix.SIGHUP, `trap "echo got; exit 7" HUP; ` + idle, "got\n", 7},
+		{"trapped QUIT", unix.SIGQUIT, `trap "echo got; exit 7" QUIT; ` + idle, "got\n", 7},
+		{"trapped USR1", unix.SIGUSR1, `trap "echo got; exit 7" USR1; ` + idle, "got\n", 7},
+		{"trapped USR2", unix.SIGUSR2, `trap "echo got; exit 7" USR2; ` + idle, "got\n", 7},
+		{"trapped WINCH", unix.SIGWINCH, `trap "echo got; exit 7" WINCH; ` + idle, "got\n", 7},
+		{"sleep INT", unix.SIGINT, `exec sleep 100`, "", 130},
+		{"sleep TERM", unix.SIGTERM, `exec sleep 100`, "", 143},
+		{"sleep HUP", unix.SIGHUP, `exec sleep 100`, "", 129},
+		{"sleep QUIT", unix.SIGQUIT, `exec sleep 100`, "", 131},
+		{"sleep USR1", unix.SIGUSR1, `exec sleep 100`, "", 138},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := launch(t, "run", "-e", "SCRIPT="+tt.script, root, "sh", "-c", `trap 'trap "" WINCH; echo ready; eval "$SCRIPT"' WINCH; `+idle)
+			// Passing on begins just after the application's start, and a signal
+			// before that ends hutch itself. Only this one is harmless to both.
+			heard := make(chan struct{})
+			go func() {
+				for {
+					select {
+					case <-heard:
+						return
+					case <-time.After(5 * time.Millisecond):
+						p.Process.Signal(unix.SIGWINCH)
+					}
+				}
+			}()
+			p.ready(t)
+			close(heard)
+			began := time.Now()
+			if err := p.Process.Signal(tt.signal); err != nil {
+				t.Fatal(err)
+			}
+			out, status := p.end(t)
+			if out != tt.want || status != tt.status {
+				t.Errorf("wrote %q and exited with %d, want %q and %d", out, status, tt.want, tt.status)
+			}
+			if took := time.Since(began); took > 20*time.Second {
+				t.Errorf("took %v", took)
+			}
+			if p.stderr.Len() > 0 {
+				t.Errorf("hutch said %q", p.stderr.String())
+			}
+		})
+	}
+}
+
+// A hutch that is killed takes the whole box with it, double forks and all.
+func TestKilledHutch(t *testing.T) {
+	t.Parallel()
+	root := smallRoot(t)
+	for _, args := range [][]string{
+		{"run", root},
+		{"run", "--no-init", root},
+		{"run", "--timeout", "1h", root},
+	} {
+		t.Run(strings.Join(args[1:len(args)-1], " "), func(t *testing.T) {
+			t.Parallel()
+			mark := "31" + strconv.Itoa(os.Getpid()) + strconv.Itoa(len(args[1]))
+			script := `(sleep ` + mark + ` &) ; trap "" TERM INT HUP; (setsid 2>/dev/null; sleep ` + mark + `) & echo ready; sleep ` + mark
+			p := begin(t, append(slices.Clone(args), "sh", "-c", script)...)
+			await(t, "three processes", func() bool { return countArg(mark) >= 3 })
+			if err := p.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			p.end(t)
+			await(t, "the end of them all", func() bool { return countArg(mark) == 0 })
+		})
+	}
+}
+
+func await(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited for %s in vain", what)
+		}
+	}
+}
+
+// countArg is the number of processes whose last argument is arg.
+func countArg(arg string) (n int) {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range files {
+		if data, err := os.ReadFile(f); err == nil && strings.HasSuffix(string(data), "\x00"+arg+"\x00") {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,6 @@
+//go:build !cgo
+
+package main
+
+// Without C nothing runs before the runtime, and nothing is to be undone.
+func manyThreads() {}
