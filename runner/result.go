@@ -121,5 +121,6 @@ func NotStartedResult(err error) Result {
 	return Result{
 		Version: ResultVersion, Engine: "native", Cause: NotStarted, Message: err.Error(),
 		Enforced: Enforced{Limits: []string{}, Missing: []string{}},
+		Denied:   []Denial{}, // nothing ran, so nothing was denied
 	}
 }

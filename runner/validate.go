@@ -3,6 +3,7 @@ package runner
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -11,7 +12,7 @@ import (
 func (s *Spec) Validate() error {
 	for _, check := range []func(*Spec) error{
 		checkVersion, checkCommand, checkEnv, checkPaths, checkMounts,
-		checkHostname, checkWords, checkLimits, checkCapabilities,
+		checkHostname, checkWords, checkLimits, checkCapabilities, checkSeccomp,
 	} {
 		if err := check(s); err != nil {
 			return err
@@ -94,6 +95,12 @@ func checkPaths(s *Spec) error {
 
 func checkMounts(s *Spec) error {
 	for _, m := range s.Mounts {
+		if m.Type != MountBind && m.Type != MountTmpfs {
+			return invalid("it is one of: bind, tmpfs", "mount type %q", m.Type)
+		}
+		if m.Size < 0 {
+			return invalid("leave it out for no limit", "%s size is below zero", m.Type)
+		}
 		what := m.Type + " target"
 		if err := checkPath(what, m.Target); err != nil {
 			return err
@@ -115,7 +122,7 @@ func checkMounts(s *Spec) error {
 
 func reserved(target string) bool {
 	return target == "/proc" || strings.HasPrefix(target, "/proc/") || target == "/dev" ||
-		(strings.HasPrefix(target, "/dev/") && !strings.HasPrefix(target, "/dev/shm"))
+		(strings.HasPrefix(target, "/dev/") && target != "/dev/shm" && !strings.HasPrefix(target, "/dev/shm/"))
 }
 
 func checkHostname(s *Spec) error {
@@ -132,16 +139,30 @@ func checkHostname(s *Spec) error {
 
 // checkWords holds the fields that take one of a few words.
 func checkWords(s *Spec) error {
-	for _, w := range []struct{ what, is, among string }{
-		{"root kind", s.Root.Kind, RootHost + " " + RootLayers},
-		{"network", s.Network, NetworkNone + " " + NetworkHost},
-		{"id map", s.IDMap, IDMapAuto + " " + IDMapSingle + " " + IDMapRange},
-		{"landlock filesystem", string(s.Landlock.Filesystem), "prefer require omit"},
-		{"landlock scopes", string(s.Landlock.Scopes), "prefer require omit"},
+	wants := []string{string(Prefer), string(Require), string(Omit)}
+	for _, w := range []struct {
+		what, is string
+		among    []string
+	}{
+		{"root kind", s.Root.Kind, []string{RootHost, RootLayers}},
+		{"network", s.Network, []string{NetworkNone, NetworkHost}},
+		{"id map", s.IDMap, []string{IDMapAuto, IDMapSingle, IDMapRange}},
+		{"landlock filesystem", string(s.Landlock.Filesystem), wants},
+		{"landlock scopes", string(s.Landlock.Scopes), wants},
 	} {
-		if w.is == "" || !strings.Contains(" "+w.among+" ", " "+w.is+" ") {
-			return invalid("it is one of: "+strings.ReplaceAll(w.among, " ", ", "), "%s %q", w.what, w.is)
+		if !slices.Contains(w.among, w.is) {
+			return invalid("it is one of: "+strings.Join(w.among, ", "), "%s %q", w.what, w.is)
 		}
+	}
+	return nil
+}
+
+// maxFilter is BPF_MAXINSNS, the longest filter that the kernel takes.
+const maxFilter = 4096
+
+func checkSeccomp(s *Spec) error {
+	if n := len(s.Seccomp.Filter); n%8 != 0 || n/8 > maxFilter {
+		return invalid("it is an array of struct sock_filter, at most 4096, seccomp(2)", "seccomp filter of %d bytes", n)
 	}
 	return nil
 }
@@ -174,6 +195,8 @@ func checkLimits(s *Spec) error {
 		{"timeout", int64(l.Timeout)},
 		{"grace", int64(l.Grace)},
 		{"CPU time", int64(l.CPUTime)},
+		{"core size", value(l.CoreSizeBytes)},
+		{"swap", value(l.SwapBytes)},
 	} {
 		if n.n < 0 {
 			return invalid("leave it out for no limit", "%s is below zero", n.what)
@@ -186,6 +209,14 @@ func checkLimits(s *Spec) error {
 		return invalid("the least that works is 8", "%d open files are too few to start", l.OpenFiles)
 	}
 	return nil
+}
+
+// value is *n, or 0 where there is none.
+func value(n *int64) int64 {
+	if n == nil {
+		return 0
+	}
+	return *n
 }
 
 func checkCapabilities(s *Spec) error {

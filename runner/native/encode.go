@@ -28,6 +28,7 @@ type encoder struct {
 	step   uint16
 
 	hutch, box, app, net program
+	netSlot              uintptr // of the network process's pidfd
 	into                 *program
 	// userns holds the mount_attr structs that want the box's user namespace,
 	// which exists only after clone.
@@ -72,7 +73,8 @@ func encode(p *plan.Plan, f files, trace bool) (*encoder, error) {
 			continue
 		case plan.StartNetwork:
 			e.start(&e.net, unix.CLONE_PIDFD)
-			e.net.clone.pidfd = uint64(address(&e.shared.slots[e.newSlot("network").v]))
+			e.netSlot = e.newSlot("network").v
+			e.net.clone.pidfd = uint64(address(&e.shared.slots[e.netSlot]))
 			// The application is to be process 2, whatever starts before it.
 			tid := e.mem.ints(networkPID)
 			e.net.clone.setTID, e.net.clone.setTIDSize = uint64(at(tid)), 1

@@ -37,7 +37,7 @@ func (e *encoder) one(s *plan.Step) {
 	case plan.OwnFiles:
 		e.call(unix.SYS_UNSHARE, val(unix.CLONE_FILES))
 	case plan.Umask:
-		e.call(unix.SYS_UMASK, val(0))
+		e.call(unix.SYS_UMASK, val(s.Mode))
 	case plan.Become:
 		e.call(unix.SYS_SETGROUPS, val(0), val(0))
 		e.setIDs(s)
@@ -70,7 +70,11 @@ func readOnly(s *plan.Step) uint64 {
 }
 
 // attr is struct mount_attr, mount_setattr(2).
-func (e *encoder) attr(set, userns uint64) []byte { return e.mem.words(set, 0, 0, userns) }
+// Every tree is made private: a copy of a shared mount is its peer, and what
+// the box mounts on it would appear on the host.
+func (e *encoder) attr(set, userns uint64) []byte {
+	return e.mem.words(set, 0, unix.MS_PRIVATE, userns)
+}
 
 const attrSize = 32
 

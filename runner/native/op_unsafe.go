@@ -52,9 +52,9 @@ type shared struct {
 
 // cloneArgs is struct clone_args, clone(2).
 type cloneArgs struct {
-	flags, pidfd, childTID, parentTID, exitSignal uint64
-	stack, stackSize, tls, setTID, setTIDSize     uint64
-	cgroup                                        uint64
+	flags, pidfd, childTID, _, exitSignal uint64
+	stack, stackSize, _                   uint64
+	setTID, setTIDSize, cgroup            uint64
 }
 
 // do makes the one call and returns its errno.
@@ -97,6 +97,7 @@ func (o *op) allows(errno syscall.Errno) bool {
 // A child's own program (op.start) is run by the same loop, in the child,
 // while this process is suspended (CLONE_VFORK).
 //
+//lint:ignore U1000 clone3 calls it, in clone_*.s
 //go:nosplit
 //go:norace
 func run(p *program) {
@@ -132,6 +133,7 @@ func run(p *program) {
 	}
 }
 
+//lint:ignore U1000 run uses it
 const exitHutch = 125
 
 // clone3 starts p in a child that shares this memory, on a stack of its own.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -91,6 +92,9 @@ type box struct {
 	opened []int // closed when the box has started
 }
 
+// starting is held while a box shares this process's memory.
+var starting sync.Mutex
+
 // start is the whole of hutch's side of a start, in order.
 func (b *box) start(stdio runner.Stdio) error {
 	f := files{stdio: [3]int{int(stdio.In.Fd()), int(stdio.Out.Fd()), int(stdio.Err.Fd())}}
@@ -110,6 +114,10 @@ func (b *box) start(stdio runner.Stdio) error {
 
 	// An application on its way to execve shares our memory; that must not be
 	// open to what it may become.
+	// One start at a time: the flag belongs to the whole process, and one box
+	// may not open what another has closed.
+	starting.Lock()
+	defer starting.Unlock()
 	dumpable, _ := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
 	if err := b.clone(); err != nil {
 		return err
@@ -248,8 +256,12 @@ func (b *box) started() error {
 	return b.explain(int(s.step), syscall.Errno(s.errno))
 }
 
-// closeTrees closes what hutch's own steps opened.
+// closeTrees closes what hutch's own steps opened, and the one descriptor that
+// the box opened while it shared hutch's table.
 func (b *box) closeTrees() {
+	if fd := b.enc.shared.slots[b.enc.netSlot]; b.enc.net.ops != nil && fd > 0 {
+		unix.Close(int(fd))
+	}
 	for i := range b.enc.hutch.ops {
 		if p := b.enc.hutch.ops[i].store; p != nil && *p > 0 {
 			unix.Close(int(*p))

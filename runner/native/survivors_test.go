@@ -58,7 +58,7 @@ func TestNobodySurvives(t *testing.T) {
 func TestHutchIsKilled(t *testing.T) {
 	before := takeTrace(t)
 	var marks []string
-	kills := 100
+	kills := 60
 	if testing.Short() {
 		kills = 10
 	}

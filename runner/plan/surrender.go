@@ -35,6 +35,13 @@ func (b *builder) surrender() error {
 	}
 	// The group before the user, who could no longer change it.
 	b.add(Step{Kind: SetIDs, UID: b.facts.UID, GID: b.facts.GID})
+	if !b.spec.Init {
+		// The change of user has cleared the request, and no reaper repeats it.
+		b.add(Step{Kind: DieWithParent})
+		b.add(Step{Kind: CheckParent})
+	}
+	// What everything expects; until here it was 0.
+	b.add(Step{Kind: Umask, Mode: 0o022})
 	b.add(Step{Kind: Workdir, Target: b.spec.Workdir})
 	b.add(Step{Kind: Stdio})
 	b.add(Step{Kind: NoNewPrivs})

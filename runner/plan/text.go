@@ -95,6 +95,8 @@ func (s Step) identity() string {
 		return fmt.Sprintf("set permitted and effective capabilities %#x, inheritable 0", s.Bits)
 	case Workdir:
 		return "enter working directory " + s.Target
+	case Umask:
+		return fmt.Sprintf("set umask %#o", s.Mode)
 	case Hostname:
 		return "set hostname " + s.Data
 	case LandlockCreate:
@@ -117,7 +119,6 @@ func (s Step) plain() string {
 		{NewKeyring, "join a new session keyring"},
 		{AwaitHutch, "wait for hutch"},
 		{OwnFiles, "own the table of file descriptors"},
-		{Umask, "set umask 0"},
 		{PrivateMounts, "make all mounts private"},
 		{MountRoot, "mount a tmpfs for the root"},
 		{Pivot, "pivot into the root"},
