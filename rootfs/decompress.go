@@ -36,7 +36,8 @@ func Decompress(r io.Reader) (io.ReadCloser, string, error) {
 	case "gz":
 		return io.NopCloser(&gzipReader{f: newInflater(br)}), format, nil
 	case "zst":
-		d, err := zstd.NewReader(br, zstd.WithDecoderLowmem(true), zstd.WithDecoderConcurrency(0),
+		// One goroutine: more of them hand blocks around, and are slower here.
+		d, err := zstd.NewReader(br, zstd.WithDecoderLowmem(true), zstd.WithDecoderConcurrency(1),
 			zstd.WithDecoderMaxWindow(dictMax), zstd.WithDecoderMaxMemory(1<<62))
 		if err != nil {
 			return nil, "", err

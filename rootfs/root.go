@@ -84,7 +84,7 @@ type Progress struct {
 }
 
 // Prepare makes ref ready to run on. For a directory that is two system calls;
-// for a tar that is in the store already, seven; else the tar is unpacked.
+// for a tar that is in the store already, six; else the tar is unpacked.
 //
 // When ctx ends, what was unpacked so far is removed and ctx's error returned.
 func Prepare(ctx context.Context, ref Ref, opt Options) (*Root, error) {

@@ -254,9 +254,14 @@ func goPrefix(b []byte) bool {
 	if string(b[257:265]) != "ustar  \x00" {
 		return false
 	}
-	_, err1 := parseNumber(b[345:357]) // the access time
-	_, err2 := parseNumber(b[357:369]) // the change time
-	if err1 == nil && err2 == nil {
+	bad := false
+	for _, field := range [...][]byte{b[345:357], b[357:369]} { // access and change time
+		if field[0] != 0 {
+			_, err := parseNumber(field)
+			bad = bad || err != nil
+		}
+	}
+	if !bad {
 		return false
 	}
 	for _, c := range b[345:500] {
@@ -277,7 +282,7 @@ func parseNumber(b []byte) (int64, error) {
 	if b[0]&0x80 != 0 {
 		return parseBase256(b)
 	}
-	s := strings.Trim(cString(b), " ")
+	s := cString(bytes.Trim(b, " \x00"))
 	if s == "" {
 		return 0, nil
 	}

@@ -2,9 +2,7 @@ package rootfs
 
 import (
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -42,7 +40,7 @@ func (recs paxRecords) apply(h *header) error {
 	for _, r := range recs {
 		var err error
 		switch r.key {
-		case "path", "GNU.sparse.name":
+		case "path":
 			h.name, err = paxString(r.value, h.name)
 		case "linkpath":
 			h.link, err = paxString(r.value, h.link)
@@ -74,7 +72,7 @@ func (h *header) paxXattr(r paxRecord) error {
 		return nil
 	}
 	if name, ok := strings.CutPrefix(r.key, "LIBARCHIVE.xattr."); ok {
-		plain, err := url.PathUnescape(name)
+		plain, err := unescape(name)
 		if err != nil {
 			return err
 		}
@@ -92,6 +90,27 @@ func (h *header) paxXattr(r paxRecord) error {
 		h.setXattr(aclDefault, r.value)
 	}
 	return nil
+}
+
+// unescape undoes %XX.
+func unescape(s string) (string, error) {
+	var b strings.Builder
+	for {
+		plain, rest, ok := strings.Cut(s, "%")
+		b.WriteString(plain)
+		if !ok {
+			return b.String(), nil
+		}
+		if len(rest) < 2 {
+			return "", errHeader
+		}
+		c, err := strconv.ParseUint(rest[:2], 16, 8)
+		if err != nil {
+			return "", err
+		}
+		b.WriteByte(byte(c))
+		s = rest[2:]
+	}
 }
 
 // setXattr replaces, so that an attribute in two notations is set once.
@@ -156,5 +175,3 @@ func (recs paxRecords) get(key string) (string, bool) {
 	}
 	return "", false
 }
-
-var errSparse = errors.New("damaged map of a sparse file")

@@ -1,10 +1,13 @@
 package rootfs
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 )
+
+var errSparse = errors.New("damaged map of a sparse file")
 
 // maxExtents bounds the map of one sparse file: 16 MiB of memory.
 const maxExtents = 1 << 20
@@ -70,6 +73,11 @@ func (t *tarReader) paxSparse(h *header, pax paxRecords) error {
 		return fmt.Errorf("at %s: %w", quote(h.name), err)
 	}
 	h.isSparse = true
+	if name, ok := pax.get("GNU.sparse.name"); ok {
+		if h.name, err = paxString(name, h.name); err != nil {
+			return fmt.Errorf("%w at %s", errSparse, quote(h.name))
+		}
+	}
 	for _, key := range [...]string{"GNU.sparse.size", "GNU.sparse.realsize"} {
 		if v, ok := pax.get(key); ok {
 			if h.realSize, err = paxNumber(v, 0); err != nil {

@@ -319,7 +319,7 @@ func TestMetadata(t *testing.T) {
 				"SCHILY.xattr.user.overlay.redirect":   "/etc",
 				"SCHILY.xattr.security.selinux":        "x",
 				"SCHILY.acl.access":                    "user::rwx,user:joe:r-x:502,group::r-x,mask::r-x,other::r-x",
-				"LIBARCHIVE.xattr.user.shape":          "cm91bmQ",
+				"LIBARCHIVE.xattr.user.sh%61pe":        "cm91bmQ",
 				"SCHILY.xattr.user.empty":              "",
 				"SCHILY.xattr.security.capability":     "\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
 				"SCHILY.xattr.system.nonsense.unknown": "x",
