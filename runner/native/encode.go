@@ -69,7 +69,9 @@ func encode(p *plan.Plan, f files, trace bool) (*encoder, error) {
 		switch s.Kind {
 		case plan.StartApp:
 			app = &e.app
-			e.start(app, unix.CLONE_VFORK)
+			e.start(app, unix.CLONE_CHILD_CLEARTID)
+			app.word = &e.shared.application
+			app.clone.childTID = uint64(address(app.word))
 			continue
 		case plan.StartNetwork:
 			e.start(&e.net, unix.CLONE_PIDFD)
@@ -118,8 +120,7 @@ func (e *encoder) cloneArgs(namespaces uint64) {
 // networkPID is the id of the network's process in the box.
 const networkPID = 300
 
-// start has the box start p, in the same memory. With CLONE_VFORK it sleeps
-// until p has executed something, and a failure of p's is known at once.
+// start has the box start p, in the same memory.
 func (e *encoder) start(p *program, flags uint64) {
 	p.clone = cloneArgs{flags: unix.CLONE_VM | flags, exitSignal: uint64(unix.SIGCHLD)}
 	p.clone.stack, p.clone.stackSize = e.mem.stack()

@@ -32,6 +32,7 @@ type program struct {
 	ops    []op
 	clone  cloneArgs // handed to clone3(2) to start it
 	shared *shared   // of all programs of a box
+	word   *int32    // set before it is started, cleared by the kernel at its end
 }
 
 // shared is the memory through which the processes of a box that is being
@@ -46,6 +47,9 @@ type shared struct {
 	// running is a futex that the kernel clears when the first process executes
 	// the reaper or ends (CLONE_CHILD_CLEARTID, clone(2)).
 	running int32
+	// application is a futex too: set when the application's process is about
+	// to be made, cleared by the kernel when that has executed or ended.
+	application int32
 	// The process that fails says where and why, once, before it exits.
 	failed, step, errno int32
 }
@@ -94,8 +98,8 @@ func (o *op) allows(errno syscall.Errno) bool {
 // run is all that happens in the box between clone and execve. It does not
 // return: the last op is an execve, and a failure ends the process.
 //
-// A child's own program (op.start) is run by the same loop, in the child,
-// while this process is suspended (CLONE_VFORK).
+// A child's own program (op.start) is run by the same loop, in the child, at
+// the same time.
 //
 //lint:ignore U1000 clone3 calls it, in clone_*.s
 //go:nosplit
@@ -105,10 +109,10 @@ func run(p *program) {
 		o := &p.ops[i]
 		var errno syscall.Errno
 		if o.start != nil {
-			_, errno = clone3(&o.start.clone, unsafe.Sizeof(o.start.clone), o.start)
-			if errno == 0 && p.shared.failed != 0 {
-				break // it, or the network's process, said why
+			if o.start.word != nil {
+				*o.start.word = 1
 			}
+			_, errno = clone3(&o.start.clone, unsafe.Sizeof(o.start.clone), o.start)
 		} else {
 			errno = o.do(p.shared)
 		}
@@ -161,12 +165,13 @@ const sigSetmask = 2
 // keeps alive and that does not move.
 func address[T any](v *T) uintptr { return uintptr(unsafe.Pointer(v)) }
 
-// futexWait sleeps while *word is value, or until a signal; futexWake wakes
+// futexWait sleeps while *word is value, or until a signal or the timeout (nil
+// for none); futexWake wakes
 // who sleeps on it. Raw, because the wait is a millisecond and telling the
 // scheduler of it costs the hand-over to another thread and back; a collector
 // that wants this thread sends it a signal.
-func futexWait(word *int32, value int32) {
-	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(word)), 0, uintptr(value), 0, 0, 0)
+func futexWait(word *int32, value int32, timeout *syscall.Timespec) {
+	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(word)), 0, uintptr(value), uintptr(unsafe.Pointer(timeout)), 0, 0)
 }
 
 func futexWake(word *int32) {

@@ -68,7 +68,7 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 	if err != nil {
 		return nil, err
 	}
-	b := &box{spec: s, plan: p, ids: ids, pidfd: -1, status: -1}
+	b := &box{spec: s, plan: p, ids: ids, user: [2]uint32{facts.UID, facts.GID}, pidfd: -1, status: -1}
 	if err := b.start(stdio); err != nil {
 		b.cleanup()
 		return nil, err
@@ -81,6 +81,7 @@ type box struct {
 	spec *runner.Spec
 	plan *plan.Plan
 	ids  ids
+	user [2]uint32 // uid and gid inside
 	enc  *encoder
 
 	pid    int
@@ -97,6 +98,7 @@ var starting sync.Mutex
 
 // start is the whole of hutch's side of a start, in order.
 func (b *box) start(stdio runner.Stdio) error {
+	b.ownPipes(stdio)
 	f := files{stdio: [3]int{int(stdio.In.Fd()), int(stdio.Out.Fd()), int(stdio.Err.Fd())}}
 	if err := b.open(&f); err != nil {
 		return err
@@ -129,6 +131,9 @@ func (b *box) start(stdio runner.Stdio) error {
 	}()
 	if err := b.admit(); err != nil {
 		b.abort()
+		if s := b.enc.shared; s.failed != 0 { // the box failed first, and hutch for that
+			return b.explain(int(s.step), syscall.Errno(s.errno))
+		}
 		return err
 	}
 	return b.started()
@@ -240,18 +245,18 @@ func (b *box) admit() error {
 	return nil
 }
 
-// started waits until the first process has executed the reaper, which it
-// does after the application has executed, or has ended.
+// started waits until both the reaper and the application have executed, or
+// one of them has failed.
 func (b *box) started() error {
-	for b.runningWord() != 0 {
-		futexWait(&b.enc.shared.running, 1)
-	}
+	b.awaitFirst()
+	b.awaitApplication()
 	b.closeTrees()
 	s := b.enc.shared
 	if s.failed == 0 {
 		b.closeOpened()
 		return nil
 	}
+	b.Kill()
 	b.reapFirst()
 	return b.explain(int(s.step), syscall.Errno(s.errno))
 }
@@ -279,9 +284,7 @@ func (b *box) closeOpened() {
 // abort ends a box that hutch could not admit.
 func (b *box) abort() {
 	unix.PidfdSendSignal(int(b.pidfd), unix.SIGKILL, nil, 0)
-	for b.runningWord() != 0 {
-		futexWait(&b.enc.shared.running, 1)
-	}
+	b.awaitFirst()
 	b.closeTrees()
 	b.reapFirst()
 }

@@ -1,6 +1,32 @@
 package native
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"syscall"
+	"time"
 
-// runningWord reads the futex that the kernel clears.
-func (b *box) runningWord() int32 { return atomic.LoadInt32(&b.enc.shared.running) }
+	"golang.org/x/sys/unix"
+)
+
+// awaitFirst waits until the first process has executed something or ended.
+func (b *box) awaitFirst() {
+	for atomic.LoadInt32(&b.enc.shared.running) != 0 {
+		futexWait(&b.enc.shared.running, 1, nil)
+	}
+	// The kernel wakes one, and the application waits for the same.
+	futexWake(&b.enc.shared.running)
+}
+
+// awaitApplication waits until the application's process has executed or
+// ended. The kernel says so, unless the first process was killed on its way
+// to making it; that is looked at now and then.
+func (b *box) awaitApplication() {
+	timeout := syscall.NsecToTimespec(int64(50 * time.Millisecond))
+	for atomic.LoadInt32(&b.enc.shared.application) != 0 {
+		futexWait(&b.enc.shared.application, 1, &timeout)
+		poll := []unix.PollFd{{Fd: b.pidfd, Events: unix.POLLIN}}
+		if n, _ := unix.Poll(poll, 0); n > 0 {
+			return
+		}
+	}
+}

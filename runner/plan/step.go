@@ -80,6 +80,7 @@ const (
 	ReadOnlyRoot   Kind = "read-only-root"
 	Undumpable     Kind = "undumpable"
 	StartApp       Kind = "start-application"
+	AwaitReaper    Kind = "await-reaper"
 	Rlimit         Kind = "rlimit"
 	DropBounding   Kind = "drop-bounding"
 	SetGroups      Kind = "set-groups"

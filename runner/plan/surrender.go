@@ -17,8 +17,8 @@ func (b *builder) surrender() error {
 		return err
 	}
 	if b.spec.Init {
-		// From here until the reaper has executed, the first process still
-		// shares hutch's memory with the application already running beside it.
+		// The first process becomes the reaper while the application's is made
+		// ready; nobody may look at the memory that they share with hutch.
 		b.add(Step{Kind: Undumpable})
 		b.add(Step{Kind: StartApp})
 		b.by = Application
@@ -49,9 +49,18 @@ func (b *builder) surrender() error {
 		return err
 	}
 	b.add(Step{Kind: SetCaps, Bits: b.permitted(caps)})
+	if b.spec.Init {
+		// Nothing foreign runs while process 1 still has hutch's memory and shows
+		// hutch's command line.
+		b.add(Step{Kind: AwaitReaper})
+	}
 	// Closed, not marked: execve itself could be led through /proc/self/fd to a
 	// directory of the host (CVE-2024-21626).
 	b.add(Step{Kind: CloseFiles})
+	// The steps above need more descriptors than the application may want.
+	if n := b.spec.Limits.OpenFiles; n > 0 {
+		b.add(Step{Kind: Rlimit, Data: "open files", Bits: rlimitNofile, Size: n})
+	}
 	b.add(Step{Kind: ResetSignals})
 	// Last, so that the filter need not allow anything above.
 	if len(b.spec.Seccomp.Filter) > 0 {
@@ -96,7 +105,6 @@ func (b *builder) permitted(caps uint64) uint64 {
 
 // The resources that limits use, getrlimit(2).
 const (
-	rlimitCPU    = 0
 	rlimitFsize  = 1
 	rlimitCore   = 4
 	rlimitNofile = 7
@@ -112,9 +120,6 @@ func (b *builder) rlimits() {
 	}
 	if l.FileSizeBytes > 0 {
 		add("file size", rlimitFsize, l.FileSizeBytes)
-	}
-	if l.OpenFiles > 0 {
-		add("open files", rlimitNofile, l.OpenFiles)
 	}
 }
 

@@ -131,6 +131,7 @@ func (s Step) plain() string {
 		{ReadOnlyRoot, "make the root read-only"},
 		{Undumpable, "close the memory to other processes"},
 		{StartApp, "start the application's process"},
+		{AwaitReaper, "wait until process 1 is the reaper"},
 		{Stdio, "set standard streams"},
 		{NoNewPrivs, "set no_new_privs"},
 		{LandlockSelf, "enforce the landlock ruleset"},
