@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -36,6 +37,7 @@ func (s survivors) Run() int {
 			return 1
 		}
 	}
+	hearSignals()
 	// Whatever loses its parent becomes ours, so that nothing gets out of sight.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		fmt.Fprintln(os.Stderr, "become a subreaper:", err)
@@ -47,6 +49,17 @@ func (s survivors) Run() int {
 		return max(status, 1)
 	}
 	return status
+}
+
+// hearSignals has hutch start with the signals' default actions, even where
+// whoever started the tests had some ignored, as shells do for background
+// jobs: hutch would respect that. A caught signal has its default after execve.
+func hearSignals() {
+	for _, s := range []os.Signal{unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 }
 
 // leftChildren names the children that are still there after a while. It must

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -34,7 +35,10 @@ func begin(t *testing.T, args ...string) *process {
 
 func launch(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{Cmd: exec.Command("hutch", args...)}
+	// What never ends is killed, and then fails for its status.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	p := &process{Cmd: exec.CommandContext(ctx, "hutch", args...)}
 	p.Cmd.Stderr = &p.stderr
 	out, err := p.StdoutPipe()
 	if err != nil {
@@ -43,7 +47,6 @@ func launch(t *testing.T, args ...string) *process {
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.Process.Kill() })
 	p.out = bufio.NewReader(out)
 	return p
 }
@@ -84,22 +87,22 @@ func TestSignals(t *testing.T) {
 		want   string
 		status int
 	}{
-		{"trapped INT", unix.SIGINT, `trap "echo got; exit 7" INT; ` + idle, "got\n", 7},
-		{"trapped TERM", unix.SIGTERM, `trap "echo got; exit 7" TERM; ` + idle, "got\n", 7},
-		{"trapped HUP", unix.SIGHUP, `trap "echo got; exit 7" HUP; ` + idle, "got\n", 7},
-		{"trapped QUIT", unix.SIGQUIT, `trap "echo got; exit 7" QUIT; ` + idle, "got\n", 7},
-		{"trapped USR1", unix.SIGUSR1, `trap "echo got; exit 7" USR1; ` + idle, "got\n", 7},
-		{"trapped USR2", unix.SIGUSR2, `trap "echo got; exit 7" USR2; ` + idle, "got\n", 7},
-		{"trapped WINCH", unix.SIGWINCH, `trap "echo got; exit 7" WINCH; ` + idle, "got\n", 7},
-		{"sleep INT", unix.SIGINT, `exec sleep 100`, "", 130},
-		{"sleep TERM", unix.SIGTERM, `exec sleep 100`, "", 143},
-		{"sleep HUP", unix.SIGHUP, `exec sleep 100`, "", 129},
-		{"sleep QUIT", unix.SIGQUIT, `exec sleep 100`, "", 131},
-		{"sleep USR1", unix.SIGUSR1, `exec sleep 100`, "", 138},
+		{"trapped INT", unix.SIGINT, `trap "echo got; exit 7" INT; echo ready; ` + idle, "got\n", 7},
+		{"trapped TERM", unix.SIGTERM, `trap "echo got; exit 7" TERM; echo ready; ` + idle, "got\n", 7},
+		{"trapped HUP", unix.SIGHUP, `trap "echo got; exit 7" HUP; echo ready; ` + idle, "got\n", 7},
+		{"trapped QUIT", unix.SIGQUIT, `trap "echo got; exit 7" QUIT; echo ready; ` + idle, "got\n", 7},
+		{"trapped USR1", unix.SIGUSR1, `trap "echo got; exit 7" USR1; echo ready; ` + idle, "got\n", 7},
+		{"trapped USR2", unix.SIGUSR2, `trap "echo got; exit 7" USR2; echo ready; ` + idle, "got\n", 7},
+		{"trapped WINCH", unix.SIGWINCH, `trap "echo got; exit 7" WINCH; echo ready; ` + idle, "got\n", 7},
+		{"sleep INT", unix.SIGINT, `echo ready; exec sleep 100`, "", 130},
+		{"sleep TERM", unix.SIGTERM, `echo ready; exec sleep 100`, "", 143},
+		{"sleep HUP", unix.SIGHUP, `echo ready; exec sleep 100`, "", 129},
+		{"sleep QUIT", unix.SIGQUIT, `echo ready; exec sleep 100`, "", 131},
+		{"sleep USR1", unix.SIGUSR1, `echo ready; exec sleep 100`, "", 138},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			p := launch(t, "run", "-e", "SCRIPT="+tt.script, root, "sh", "-c", `trap 'trap "" WINCH; echo ready; eval "$SCRIPT"' WINCH; `+idle)
+			p := launch(t, "run", "-e", "SCRIPT="+tt.script, root, "sh", "-c", `trap 'trap "" WINCH; eval "$SCRIPT"' WINCH; `+idle)
 			// Passing on begins just after the application's start, and a signal
 			// before that ends hutch itself. Only this one is harmless to both.
 			heard := make(chan struct{})
