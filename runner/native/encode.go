@@ -49,7 +49,7 @@ func encode(p *plan.Plan, f files, trace bool) (*encoder, error) {
 	e := &encoder{mem: mem, files: f, shared: &shared{running: 1}}
 	e.shared.slots = make([]int32, 3*len(p.Steps)+8)
 	e.box.ops = make([]op, 0, 3*len(p.Steps)+32)
-	e.app.ops = make([]op, 0, 96)
+	e.app.ops = make([]op, 0, 160)
 	for _, prog := range []*program{&e.hutch, &e.box, &e.app, &e.net} {
 		prog.shared = e.shared
 	}

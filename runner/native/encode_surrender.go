@@ -58,6 +58,12 @@ func (e *encoder) surrender(s *plan.Step) {
 		}
 		e.call(unix.SYS_CLOSE_RANGE, val(first), val(^uint32(0)), val(0))
 	case plan.ResetSignals:
+		// What the caller ignores (nohup, a shell's background job) the
+		// application does not; the kernel refuses two of them, and keeps them so.
+		action := val(at(e.mem.words(0, 0, 0, 0)))
+		for sig := 1; sig <= 64; sig++ {
+			e.call(unix.SYS_RT_SIGACTION, val(sig), action, val(0), val(8)).or(unix.EINVAL)
+		}
 		e.call(unix.SYS_RT_SIGPROCMASK, val(sigSetmask), val(at(e.mem.words(0))), val(0), val(8))
 	case plan.InstallSeccomp:
 		fprog := e.mem.words(0, uint64(e.mem.bytes(s.Bytes)))

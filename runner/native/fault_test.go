@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"hutch/runner"
 	"hutch/runner/plan"
 )
@@ -49,7 +47,6 @@ func startChangedOn(s *runner.Spec, out *os.File, plans func(*plan.Plan), ops fu
 		if err != nil {
 			b.cleanup()
 		}
-		unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0)
 	}()
 	f := files{stdio: [3]int{int(null.Fd()), int(out.Fd()), int(out.Fd())}}
 	if err = b.open(&f); err != nil {
@@ -65,14 +62,7 @@ func startChangedOn(s *runner.Spec, out *os.File, plans func(*plan.Plan), ops fu
 	if ops != nil {
 		ops(b.enc)
 	}
-	if err = b.clone(); err != nil {
-		return b, err
-	}
-	if err = b.admit(); err != nil {
-		b.abort()
-		return b, err
-	}
-	err = b.started()
+	err = b.launch()
 	return b, err
 }
 

@@ -113,11 +113,14 @@ func (b *box) start(stdio runner.Stdio) error {
 	b.enc = enc
 	defer enc.mem.free()
 	defer runtime.KeepAlive(stdio)
+	return b.launch()
+}
 
-	// An application on its way to execve shares our memory; that must not be
-	// open to what it may become.
-	// One start at a time: the flag belongs to the whole process, and one box
-	// may not open what another has closed.
+// launch lets the box be born and waits until it runs. An application on its
+// way to execve shares our memory; that must not be open to others. The flag
+// belongs to the whole process, so one box starts at a time: none may open
+// what another has closed.
+func (b *box) launch() error {
 	starting.Lock()
 	defer starting.Unlock()
 	dumpable, _ := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)

@@ -136,7 +136,7 @@ func (s Step) plain() string {
 		{NoNewPrivs, "set no_new_privs"},
 		{LandlockSelf, "enforce the landlock ruleset"},
 		{CloseFiles, "close all file descriptors that are not its own"},
-		{ResetSignals, "unblock signals"},
+		{ResetSignals, "set every signal to its default and unblock it"},
 		{ReaperFiles, "keep only the status pipe"},
 		{BecomeReaper, "execute the reaper"},
 	} {
