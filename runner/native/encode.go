@@ -27,9 +27,8 @@ type encoder struct {
 	used   int // slots
 	step   uint16
 
-	hutch, box, app, net program
-	netSlot              uintptr // of the network process's pidfd
-	into                 *program
+	hutch, box, app program
+	into            *program
 	// userns holds the mount_attr structs that want the box's user namespace,
 	// which exists only after clone.
 	userns [][]byte
@@ -50,7 +49,7 @@ func encode(p *plan.Plan, f files, trace bool) (*encoder, error) {
 	e.shared.slots = make([]int32, 3*len(p.Steps)+8)
 	e.box.ops = make([]op, 0, 3*len(p.Steps)+32)
 	e.app.ops = make([]op, 0, 160)
-	for _, prog := range []*program{&e.hutch, &e.box, &e.app, &e.net} {
+	for _, prog := range []*program{&e.hutch, &e.box, &e.app} {
 		prog.shared = e.shared
 	}
 	app := &e.box
@@ -61,25 +60,12 @@ func encode(p *plan.Plan, f files, trace bool) (*encoder, error) {
 			e.into = &e.hutch
 		case plan.Application:
 			e.into = app
-		case plan.Network:
-			e.into = &e.net
 		default:
 			e.into = &e.box
 		}
-		switch s.Kind {
-		case plan.StartApp:
+		if s.Kind == plan.StartApp {
 			app = &e.app
-			e.start(app, unix.CLONE_CHILD_CLEARTID)
-			app.word = &e.shared.application
-			app.clone.childTID = uint64(address(app.word))
-			continue
-		case plan.StartNetwork:
-			e.start(&e.net, unix.CLONE_PIDFD)
-			e.netSlot = e.newSlot("network").v
-			e.net.clone.pidfd = uint64(address(&e.shared.slots[e.netSlot]))
-			// The application is to be process 2, whatever starts before it.
-			tid := e.mem.ints(networkPID)
-			e.net.clone.setTID, e.net.clone.setTIDSize = uint64(at(tid)), 1
+			e.start(app)
 			continue
 		}
 		e.one(&s)
@@ -91,7 +77,7 @@ func encode(p *plan.Plan, f files, trace bool) (*encoder, error) {
 // arenaSize bounds what encode takes: the words of the steps and a page for
 // the structs of each few of them.
 func arenaSize(p *plan.Plan) int {
-	n := 3*stackSize + 4096
+	n := 2*stackSize + 4096
 	for _, s := range p.Steps {
 		n += 512 + len(s.Bytes) + 2*(len(s.Source)+len(s.Target)+len(s.Data))
 		for _, w := range s.Words {
@@ -117,12 +103,14 @@ func (e *encoder) cloneArgs(namespaces uint64) {
 	b.childTID = uint64(address(&e.shared.running))
 }
 
-// networkPID is the id of the network's process in the box.
-const networkPID = 300
-
-// start has the box start p, in the same memory.
-func (e *encoder) start(p *program, flags uint64) {
-	p.clone = cloneArgs{flags: unix.CLONE_VM | flags, exitSignal: uint64(unix.SIGCHLD)}
+// start has the box start p, in the same memory. The kernel clears p's word
+// when p has executed something or ended.
+func (e *encoder) start(p *program) {
+	p.word = &e.shared.application
+	p.clone = cloneArgs{
+		flags: unix.CLONE_VM | unix.CLONE_CHILD_CLEARTID, childTID: uint64(address(p.word)),
+		exitSignal: uint64(unix.SIGCHLD),
+	}
 	p.clone.stack, p.clone.stackSize = e.mem.stack()
 	e.into.ops = append(e.into.ops, op{start: p, step: e.step})
 }

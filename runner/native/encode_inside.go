@@ -122,17 +122,6 @@ func (e *encoder) inside(s *plan.Step) {
 		e.call(unix.SYS_SETHOSTNAME, e.str(s.Data), val(len(s.Data)))
 	case plan.LoopbackUp:
 		e.loopback()
-	case plan.NetworkReady:
-		// getpid's result is the word that says so; then sleep until the end.
-		e.call(unix.SYS_GETPID).store = &e.shared.network
-		e.call(unix.SYS_FUTEX, val(address(&e.shared.network)), val(1), val(1))
-		e.call(unix.SYS_PPOLL, val(0), val(0), val(0), val(0), val(0))
-	case plan.JoinNetwork:
-		e.call(unix.SYS_FUTEX, val(address(&e.shared.network)), val(0), val(0), val(0)).or(unix.EAGAIN)
-		e.call(unix.SYS_SETNS, e.slot("network"), val(unix.CLONE_NEWNET))
-		e.call(unix.SYS_PIDFD_SEND_SIGNAL, e.slot("network"), val(unix.SIGKILL), val(0), val(0))
-		// Gone before the application starts: it has hutch's memory.
-		e.call(unix.SYS_WAIT4, val(networkPID), val(0), val(0), val(0))
 	case plan.ReadOnlyRoot:
 		e.setAttr(e.slot("root"), 0, e.attr(unix.MOUNT_ATTR_RDONLY, 0))
 	default:

@@ -41,10 +41,6 @@ func (e *encoder) one(s *plan.Step) {
 	case plan.Become:
 		e.call(unix.SYS_SETGROUPS, val(0), val(0))
 		e.setIDs(s)
-		// The change of user has made the shared memory undumpable; joining the
-		// network wants to look at a process that has it. Nothing foreign runs
-		// yet; a step before the application's start takes this back.
-		e.call(unix.SYS_PRCTL, val(unix.PR_SET_DUMPABLE), val(1))
 	case plan.PrivateMounts:
 		e.call(unix.SYS_MOUNT, val(0), e.str("/"), val(0), val(unix.MS_REC|unix.MS_PRIVATE), val(0))
 	case plan.TakeProc:

@@ -52,11 +52,7 @@ func (e *encoder) surrender(s *plan.Step) {
 	case plan.LandlockSelf:
 		e.call(unix.SYS_LANDLOCK_RESTRICT_SELF, e.slot("ruleset"), val(0))
 	case plan.CloseFiles:
-		first := 3
-		if s.By == plan.Network {
-			first = 0
-		}
-		e.call(unix.SYS_CLOSE_RANGE, val(first), val(^uint32(0)), val(0))
+		e.call(unix.SYS_CLOSE_RANGE, val(3), val(^uint32(0)), val(0))
 	case plan.ResetSignals:
 		// What the caller ignores (nohup, a shell's background job) the
 		// application does not; the kernel refuses two of them, and keeps them so.

@@ -42,8 +42,6 @@ type shared struct {
 	slots []int32
 	// ready is a futex, futex(2): hutch sets it when its steps are done.
 	ready int32
-	// network is a futex that is set when the network namespace is there.
-	network int32
 	// running is a futex that the kernel clears when the first process executes
 	// the reaper or ends (CLONE_CHILD_CLEARTID, clone(2)).
 	running int32
@@ -127,9 +125,6 @@ func run(p *program) {
 			p.shared.step, p.shared.errno = int32(o.step), int32(errno)
 			p.shared.failed = 1
 		}
-		// Who waits for this process would wait for ever.
-		p.shared.network = 1
-		syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&p.shared.network)), 1, 1, 0, 0, 0)
 		break
 	}
 	for {
@@ -166,12 +161,9 @@ const sigSetmask = 2
 func address[T any](v *T) uintptr { return uintptr(unsafe.Pointer(v)) }
 
 // futexWait sleeps while *word is value, or until a signal or the timeout (nil
-// for none); futexWake wakes
-// who sleeps on it. Raw, because the wait is a millisecond and telling the
-// scheduler of it costs the hand-over to another thread and back; a collector
-// that wants this thread sends it a signal.
+// for none); futexWake wakes who sleeps on it.
 func futexWait(word *int32, value int32, timeout *syscall.Timespec) {
-	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(word)), 0, uintptr(value), uintptr(unsafe.Pointer(timeout)), 0, 0)
+	syscall.Syscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(word)), 0, uintptr(value), uintptr(unsafe.Pointer(timeout)), 0, 0)
 }
 
 func futexWake(word *int32) {

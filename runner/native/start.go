@@ -264,12 +264,8 @@ func (b *box) started() error {
 	return b.explain(int(s.step), syscall.Errno(s.errno))
 }
 
-// closeTrees closes what hutch's own steps opened, and the one descriptor that
-// the box opened while it shared hutch's table.
+// closeTrees closes what hutch's own steps opened.
 func (b *box) closeTrees() {
-	if fd := b.enc.shared.slots[b.enc.netSlot]; b.enc.net.ops != nil && fd > 0 {
-		unix.Close(int(fd))
-	}
 	for i := range b.enc.hutch.ops {
 		if p := b.enc.hutch.ops[i].store; p != nil && *p > 0 {
 			unix.Close(int(*p))

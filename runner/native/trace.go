@@ -39,12 +39,8 @@ func (e *encoder) list(b *strings.Builder, p *plan.Plan, who string, prog *progr
 			fmt.Fprintf(b, "  # %s\n", p.Steps[last])
 		}
 		if o.start != nil {
-			child := "application"
-			if o.start == &e.net {
-				child = "network"
-			}
-			fmt.Fprintf(b, "  clone3(%s)\n", child)
-			e.list(b, p, child, o.start)
+			fmt.Fprintf(b, "  clone3(application)\n")
+			e.list(b, p, "application", o.start)
 			fmt.Fprintf(b, "%s, on\n", who)
 			continue
 		}

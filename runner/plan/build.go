@@ -54,21 +54,9 @@ func (b *builder) outside() {
 	b.add(Step{Kind: NewSession})
 	// While the ids are still the caller's, whose key quota is charged.
 	b.add(Step{Kind: NewKeyring})
-	// The network namespace costs as much as all the rest together: a process
-	// of its own makes it meanwhile.
-	if b.spec.Network == runner.NetworkNone {
-		b.add(Step{Kind: StartNetwork})
-		b.by = Network
-		b.add(Step{Kind: DieWithParent})
-		// Its copy of hutch's descriptors could hold a pipe open that hutch waits
-		// to see closed.
-		b.add(Step{Kind: CloseFiles})
-		b.add(Step{Kind: Unshare, Bits: unix.CLONE_NEWNET})
-		b.add(Step{Kind: LoopbackUp})
-		b.add(Step{Kind: NetworkReady})
-		b.by = Box
-	}
-	b.add(Step{Kind: Unshare, Bits: unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP})
+	// The network namespace costs most; it is made while hutch works, where a
+	// processor is free.
+	b.add(Step{Kind: Unshare, Bits: b.namespaces()})
 
 	b.by = Hutch
 	b.add(Step{Kind: MapIDs, Data: "uid", IDs: b.facts.UIDs})
@@ -102,6 +90,14 @@ func (b *builder) outside() {
 			b.add(Step{Kind: TakeTmpfs, Name: mountName(i), Target: m.Target, Size: m.Size, Mode: 0o1777, ReadOnly: m.ReadOnly})
 		}
 	}
+}
+
+func (b *builder) namespaces() uint64 {
+	bits := uint64(unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP)
+	if b.spec.Network == runner.NetworkNone {
+		bits |= unix.CLONE_NEWNET
+	}
+	return bits
 }
 
 // ttyGroup is group 5, which Debian and most others call tty, where it is
@@ -233,7 +229,7 @@ func (b *builder) inside() {
 	b.masks()
 	b.add(Step{Kind: Hostname, Data: b.spec.Hostname})
 	if b.spec.Network == runner.NetworkNone {
-		b.add(Step{Kind: JoinNetwork})
+		b.add(Step{Kind: LoopbackUp})
 	}
 	if b.spec.Root.ReadOnly || b.spec.Root.Kind == runner.RootHost {
 		b.add(Step{Kind: ReadOnlyRoot})

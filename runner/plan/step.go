@@ -31,7 +31,6 @@ const (
 	Box         Actor = "box"         // the first process of the box
 	Application Actor = "application" // the process that becomes the application
 	Reaper      Actor = "reaper"      // the first process, once the application has started
-	Network     Actor = "network"     // makes the network namespace beside the box, and ends
 )
 
 // A Kind names what a step does.
@@ -73,10 +72,7 @@ const (
 	Protect        Kind = "protect"
 	WriteProc      Kind = "write-proc"
 	Hostname       Kind = "hostname"
-	StartNetwork   Kind = "start-network"
 	LoopbackUp     Kind = "loopback-up"
-	NetworkReady   Kind = "network-ready"
-	JoinNetwork    Kind = "join-network"
 	ReadOnlyRoot   Kind = "read-only-root"
 	Undumpable     Kind = "undumpable"
 	StartApp       Kind = "start-application"
