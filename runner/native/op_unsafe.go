@@ -55,8 +55,7 @@ type shared struct {
 // cloneArgs is struct clone_args, clone(2).
 type cloneArgs struct {
 	flags, pidfd, childTID, _, exitSignal uint64
-	stack, stackSize, _                   uint64
-	setTID, setTIDSize, cgroup            uint64
+	stack, stackSize, _, _, _, cgroup     uint64
 }
 
 // do makes the one call and returns its errno.
