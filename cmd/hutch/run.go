@@ -138,6 +138,7 @@ func (q *request) run() (runner.Result, error) {
 	// Only now: a handler would cost the start a thread. A signal before this
 	// line ends hutch, and with it the box.
 	forward(s)
+	slimLater()
 	result, err := s.Wait()
 	result.Timing.PrepareSeconds = prepared.Seconds()
 	return result, err
