@@ -132,11 +132,11 @@ func (q *request) run() (runner.Result, error) {
 	prepared := time.Since(began)
 	s := runner.NewSandbox(context.Background(), native.New(), spec)
 	s.Stdin, s.Stdout, s.Stderr = os.Stdin, os.Stdout, os.Stderr
+	// A signal that comes while the box is made waits for the application.
+	listen()
 	if err := s.Start(); err != nil {
 		return runner.Result{}, err
 	}
-	// Only now: a handler would cost the start a thread. A signal before this
-	// line ends hutch, and with it the box.
 	forward(s)
 	slimLater()
 	result, err := s.Wait()
@@ -259,21 +259,6 @@ func dryRun(what string, spec *runner.Spec) error {
 // for us, and listening would undo that.
 func passed(list ...os.Signal) []os.Signal {
 	return slices.DeleteFunc(list, signal.Ignored)
-}
-
-// forward passes signals on to the application, until hutch exits: to stop
-// before that would only cost the end of a run the wait for the last handler.
-func forward(box *runner.Sandbox) {
-	c := make(chan os.Signal, 16)
-	signal.Notify(c, passed(
-		syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP,
-		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH,
-	)...)
-	go func() {
-		for sig := range c {
-			box.Signal(sig)
-		}
-	}()
 }
 
 func cacheDir() string {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -94,15 +95,19 @@ func TestSignals(t *testing.T) {
 		{"trapped USR1", unix.SIGUSR1, `trap "echo got; exit 7" USR1; echo ready; ` + idle, "got\n", 7},
 		{"trapped USR2", unix.SIGUSR2, `trap "echo got; exit 7" USR2; echo ready; ` + idle, "got\n", 7},
 		{"trapped WINCH", unix.SIGWINCH, `trap "echo got; exit 7" WINCH; echo ready; ` + idle, "got\n", 7},
-		{"sleep INT", unix.SIGINT, `echo ready; exec sleep 100`, "", 130},
-		{"sleep TERM", unix.SIGTERM, `echo ready; exec sleep 100`, "", 143},
-		{"sleep HUP", unix.SIGHUP, `echo ready; exec sleep 100`, "", 129},
-		{"sleep QUIT", unix.SIGQUIT, `echo ready; exec sleep 100`, "", 131},
-		{"sleep USR1", unix.SIGUSR1, `echo ready; exec sleep 100`, "", 138},
+		{"sleep INT", unix.SIGINT, `echo ready; exec sleep `, "", 130},
+		{"sleep TERM", unix.SIGTERM, `echo ready; exec sleep `, "", 143},
+		{"sleep HUP", unix.SIGHUP, `echo ready; exec sleep `, "", 129},
+		{"sleep QUIT", unix.SIGQUIT, `echo ready; exec sleep `, "", 131},
+		{"sleep USR1", unix.SIGUSR1, `echo ready; exec sleep `, "", 138},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			p := launch(t, "run", "-e", "SCRIPT="+tt.script, root, "sh", "-c", `trap 'trap "" WINCH; eval "$SCRIPT"' WINCH; `+idle)
+			mark := ""
+			if strings.HasSuffix(tt.script, "sleep ") {
+				mark = fmt.Sprintf("32%d%d", tt.signal, os.Getpid())
+			}
+			p := launch(t, "run", "-e", "SCRIPT="+tt.script+mark, root, "sh", "-c", `trap 'trap "" WINCH; eval "$SCRIPT"' WINCH; `+idle)
 			// Passing on begins just after the application's start, and a signal
 			// before that ends hutch itself. Only this one is harmless to both.
 			heard := make(chan struct{})
@@ -118,6 +123,10 @@ func TestSignals(t *testing.T) {
 			}()
 			p.ready(t)
 			close(heard)
+			if mark != "" {
+				// The shell ignores SIGQUIT and puts SIGINT off until it is sleep.
+				await(t, "sleep", func() bool { return countArg(mark) == 1 })
+			}
 			began := time.Now()
 			if err := p.Process.Signal(tt.signal); err != nil {
 				t.Fatal(err)

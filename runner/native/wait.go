@@ -15,6 +15,9 @@ import (
 // PID is the host's id of the box's first process.
 func (b *box) PID() int { return b.pid }
 
+// Pidfd is a descriptor of that process, pidfd_open(2), which Wait closes.
+func (b *box) Pidfd() int { return int(b.pidfd) }
+
 // Signal passes sig to the application, by way of the reaper.
 func (b *box) Signal(sig os.Signal) error {
 	s, ok := sig.(syscall.Signal)
