@@ -23,6 +23,11 @@ func main() {
 
 // run is main without the exit.
 func run(args []string) int {
+	if len(args) > 1 && args[1] == "run" {
+		if status, ok := runFast(args[2:]); ok {
+			return status
+		}
+	}
 	app := &cli.App{
 		Name:  "hutch",
 		Usage: "run one application in a box of its own",
