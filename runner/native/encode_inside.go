@@ -107,9 +107,7 @@ func (e *encoder) inside(s *plan.Step) {
 		e.call(unix.SYS_MKNODAT, e.slot("at:/dev"), e.str(s.Target), val(unix.S_IFREG), val(0))
 		e.call(unix.SYS_MOVE_MOUNT, e.slot(s.Name), e.str(""), e.slot("at:/dev"), e.str(s.Target), val(unix.MOVE_MOUNT_F_EMPTY_PATH))
 	case plan.Mask:
-		e.open(s.Target, 0, resolve(s.Target)).to(e, "target").orSkip(2, unix.ENOENT)
-		e.clone(e.slot(map[bool]string{true: "scratch:empty", false: "dev:null"}[s.Dir]), 0)
-		e.put(e.slot("copy"), e.slot("target"))
+		e.mask(s)
 	case plan.Protect:
 		e.open(s.Target, 0, resolve(s.Target)).to(e, "target").orSkip(3, unix.ENOENT)
 		e.clone(e.slot("target"), unix.AT_RECURSIVE)
@@ -127,6 +125,18 @@ func (e *encoder) inside(s *plan.Step) {
 	default:
 		e.surrender(s)
 	}
+}
+
+// mask covers a directory with an empty one, a file with the null device.
+func (e *encoder) mask(s *plan.Step) {
+	if s.Dir {
+		e.open(s.Target, 0, resolve(s.Target)).to(e, "target").orSkip(1, unix.ENOENT)
+		e.put(e.slot("empty:"+s.Target), e.slot("target"))
+		return
+	}
+	e.open(s.Target, 0, resolve(s.Target)).to(e, "target").orSkip(2, unix.ENOENT)
+	e.clone(e.slot("dev:null"), 0)
+	e.put(e.slot("copy"), e.slot("target"))
 }
 
 // loopback sets lo's flags, netdevice(7): struct ifreq is a name of 16 bytes

@@ -177,8 +177,7 @@ func (b *builder) crossing() {
 	}
 	b.add(Step{Kind: StageDir, Target: "dev", Mode: 0o755})
 	b.add(Step{Kind: TakeScratch, Name: "scratch:dev", Source: "dev"})
-	b.add(Step{Kind: StageDir, Target: "empty", Mode: 0o555})
-	b.add(Step{Kind: TakeScratch, Name: "scratch:empty", Source: "empty", ReadOnly: true})
+	b.emptyDirs()
 	if r.Kind == runner.RootHost {
 		b.add(Step{Kind: MountRoot})
 	} else {
@@ -280,15 +279,33 @@ func (b *builder) strict(target string) string {
 	return ""
 }
 
+// emptyDirs takes a copy of one empty directory for each that is hidden. A tree
+// that is taken and not placed makes the kernel wait when it is closed.
+func (b *builder) emptyDirs() {
+	staged := false
+	for _, p := range b.spec.Hidden {
+		if !b.facts.IsDir[path.Clean(p)] {
+			continue
+		}
+		if !staged {
+			b.add(Step{Kind: StageDir, Target: "empty", Mode: 0o555})
+			staged = true
+		}
+		b.add(Step{Kind: TakeScratch, Name: "empty:" + path.Clean(p), Source: "empty", ReadOnly: true})
+	}
+}
+
 func (b *builder) masks() {
 	for _, p := range b.spec.Protected {
+		p = path.Clean(p)
 		if dir, ok := b.facts.IsDir[p]; ok {
-			b.add(Step{Kind: Protect, Target: path.Clean(p), Dir: dir})
+			b.add(Step{Kind: Protect, Target: p, Dir: dir})
 		}
 	}
 	for _, p := range b.spec.Hidden {
+		p = path.Clean(p)
 		if dir, ok := b.facts.IsDir[p]; ok {
-			b.add(Step{Kind: Mask, Target: path.Clean(p), Dir: dir})
+			b.add(Step{Kind: Mask, Target: p, Dir: dir})
 		}
 	}
 }
