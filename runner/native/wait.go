@@ -38,11 +38,6 @@ func (b *box) Kill() error {
 // Wait returns when no process of the box is left.
 func (b *box) Wait() (runner.Result, error) {
 	began := time.Now()
-	var told [4]byte
-	var said bool
-	if b.status >= 0 {
-		said = readAll(b.status, told[:])
-	}
 	var ws unix.WaitStatus
 	var usage unix.Rusage
 	for {
@@ -56,7 +51,9 @@ func (b *box) Wait() (runner.Result, error) {
 		}
 	}
 	ended := time.Now()
-	if said {
+	// The reaper wrote before it ended, so this does not wait.
+	var told [4]byte
+	if b.status >= 0 && readAll(b.status, told[:]) {
 		ws = unix.WaitStatus(binary.NativeEndian.Uint32(told[:]))
 	}
 	r := b.result(ws, &usage)

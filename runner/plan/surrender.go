@@ -49,11 +49,6 @@ func (b *builder) surrender() error {
 		return err
 	}
 	b.add(Step{Kind: SetCaps, Bits: b.permitted(caps)})
-	if b.spec.Init {
-		// Nothing foreign runs while process 1 still has hutch's memory and shows
-		// hutch's command line.
-		b.add(Step{Kind: AwaitReaper})
-	}
 	// Closed, not marked: execve itself could be led through /proc/self/fd to a
 	// directory of the host (CVE-2024-21626).
 	b.add(Step{Kind: CloseFiles})
@@ -62,6 +57,11 @@ func (b *builder) surrender() error {
 		b.add(Step{Kind: Rlimit, Data: "open files", Bits: rlimitNofile, Size: n})
 	}
 	b.add(Step{Kind: ResetSignals})
+	if b.spec.Init {
+		// Nothing foreign runs while process 1 still has hutch's memory and shows
+		// hutch's command line.
+		b.add(Step{Kind: AwaitReaper})
+	}
 	// Last, so that the filter need not allow anything above.
 	if len(b.spec.Seccomp.Filter) > 0 {
 		b.add(Step{Kind: InstallSeccomp, Data: b.spec.Seccomp.Name, Bytes: b.spec.Seccomp.Filter})
