@@ -23,6 +23,7 @@ func main() {
 
 // run is main without the exit.
 func run(args []string) int {
+	defer newborn.Discard()
 	if len(args) > 1 && args[1] == "run" {
 		if status, ok := runFast(args[2:]); ok {
 			return status

@@ -70,6 +70,7 @@ type request struct {
 	resultTo string
 	result   *resultFile
 	quiet    bool
+	engine   *native.Engine
 }
 
 // settings are the flags that are about the run and not about the box.
@@ -92,6 +93,8 @@ func (q *request) settings() []setting {
 }
 
 func (q *request) action(args []string, table []setting) error {
+	q.engine = native.New()
+	q.engine.Adopt(newborn)
 	if err := q.parse(args, table); err != nil {
 		return err
 	}
@@ -152,7 +155,7 @@ func (q *request) run() (runner.Result, error) {
 		return runner.Result{}, dryRun(q.dryRun, spec)
 	}
 	prepared := time.Since(began)
-	s := runner.NewSandbox(context.Background(), native.New(), spec)
+	s := runner.NewSandbox(context.Background(), q.engine, spec)
 	s.Stdin, s.Stdout, s.Stderr = os.Stdin, os.Stdout, os.Stderr
 	// A signal that comes while the box is made waits for the application.
 	listen()

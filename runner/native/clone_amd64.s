@@ -33,3 +33,17 @@ child:
 	MOVQ $·run(SB), AX
 	CALL AX
 	INT  $3
+
+// func entryAddress() uintptr
+TEXT ·entryAddress(SB), NOSPLIT, $0-8
+	MOVQ $entry<>(SB), AX
+	MOVQ AX, ret+0(FP)
+	RET
+
+// The newborn comes here on its own stack, with the program in its first
+// argument, and does not return.
+TEXT entry<>(SB), NOSPLIT, $64-0
+	MOVQ DI, 0(SP)
+	MOVQ $·run(SB), AX
+	CALL AX
+	INT  $3

@@ -32,3 +32,17 @@ child:
 	MOVD $·run(SB), R0
 	CALL (R0)
 	BRK
+
+// func entryAddress() uintptr
+TEXT ·entryAddress(SB), NOSPLIT, $0-8
+	MOVD $entry<>(SB), R0
+	MOVD R0, ret+0(FP)
+	RET
+
+// The newborn comes here on its own stack, with the program in its first
+// argument, and does not return.
+TEXT entry<>(SB), NOSPLIT, $64-0
+	MOVD R0, 8(RSP)
+	MOVD $·run(SB), R0
+	CALL (R0)
+	BRK

@@ -23,9 +23,12 @@ type encoder struct {
 	mem    *arena
 	files  files
 	shared *shared
-	names  []slotName
-	used   int // slots
-	step   uint16
+	// running is a futex that the kernel clears when the first process executes
+	// the reaper or ends (CLONE_CHILD_CLEARTID, clone(2)).
+	running *int32
+	names   []slotName
+	used    int // slots
+	step    uint16
 
 	hutch, box, app program
 	into            *program
@@ -39,13 +42,19 @@ type slotName struct {
 	slot uintptr
 }
 
-// encode makes the programs of a plan.
-func encode(p *plan.Plan, f files, trace bool) (*encoder, error) {
+// encode makes the programs of a plan. Where there is a newborn it has done the
+// first steps.
+func encode(p *plan.Plan, f files, n *Newborn, trace bool) (*encoder, error) {
 	mem, err := newArena(arenaSize(p), trace)
 	if err != nil {
 		return nil, &runner.Error{Stage: runner.StageStart, Step: "map memory for the start", Err: err, Hint: "the machine is out of memory, or ulimit -v is too low"}
 	}
 	e := &encoder{mem: mem, files: f, shared: &shared{running: 1}}
+	e.running = &e.shared.running
+	done := 0
+	if n != nil {
+		e.running, done = n.Running, len(n.Steps)
+	}
 	e.shared.slots = make([]int32, 3*len(p.Steps)+8)
 	e.box.ops = make([]op, 0, 3*len(p.Steps)+32)
 	e.app.ops = make([]op, 0, 160)
@@ -54,7 +63,9 @@ func encode(p *plan.Plan, f files, trace bool) (*encoder, error) {
 	}
 	app := &e.box
 	for i, s := range p.Steps {
-		e.step = uint16(i)
+		if e.step = uint16(i); i < done {
+			continue
+		}
 		switch s.By {
 		case plan.Hutch:
 			e.into = &e.hutch
@@ -100,7 +111,7 @@ func (e *encoder) cloneArgs(namespaces uint64) {
 		unix.CLONE_CLEAR_SIGHAND | unix.CLONE_CHILD_CLEARTID
 	b.exitSignal = uint64(unix.SIGCHLD)
 	b.stack, b.stackSize = e.mem.stack()
-	b.childTID = uint64(address(&e.shared.running))
+	b.childTID = uint64(address(e.running))
 }
 
 // start has the box start p, in the same memory. The kernel clears p's word

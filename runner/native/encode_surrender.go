@@ -15,9 +15,9 @@ func (e *encoder) surrender(s *plan.Step) {
 	case plan.Undumpable:
 		e.call(unix.SYS_PRCTL, val(unix.PR_SET_DUMPABLE), val(0))
 	case plan.AwaitReaper:
-		e.call(unix.SYS_FUTEX, val(address(&e.shared.running)), val(0), val(1), val(0)).or(unix.EAGAIN)
+		e.call(unix.SYS_FUTEX, val(address(e.running)), val(0), val(1), val(0)).or(unix.EAGAIN)
 		// The kernel wakes one, and hutch waits for the same.
-		e.call(unix.SYS_FUTEX, val(address(&e.shared.running)), val(1), val(1))
+		e.call(unix.SYS_FUTEX, val(address(e.running)), val(1), val(1))
 	case plan.Rlimit:
 		limit := e.mem.words(uint64(s.Size), uint64(s.Size))
 		e.call(unix.SYS_PRLIMIT64, val(0), val(s.Bits), val(at(limit)), val(0))

@@ -55,7 +55,7 @@ func startChangedOn(s *runner.Spec, out *os.File, plans func(*plan.Plan), ops fu
 	if err = b.limit(); err != nil {
 		return b, err
 	}
-	if b.enc, err = encode(p, f, false); err != nil {
+	if b.enc, err = encode(p, f, nil, false); err != nil {
 		return b, err
 	}
 	defer b.enc.mem.free()
@@ -215,7 +215,7 @@ func TestEveryKindIsEncoded(t *testing.T) {
 	seen := map[plan.Kind]bool{}
 	for _, s := range faultSpecs(t) {
 		p := planOf(t, s)
-		e, err := encode(p, files{}, true)
+		e, err := encode(p, files{}, nil, true)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -42,8 +42,7 @@ type shared struct {
 	slots []int32
 	// ready is a futex, futex(2): hutch sets it when its steps are done.
 	ready int32
-	// running is a futex that the kernel clears when the first process executes
-	// the reaper or ends (CLONE_CHILD_CLEARTID, clone(2)).
+	// running is encoder.running where the first process is no newborn.
 	running int32
 	// application is a futex too: set when the application's process is about
 	// to be made, cleared by the kernel when that has executed or ended.
@@ -139,6 +138,10 @@ const exitHutch = 125
 //
 //go:noescape
 func clone3(args *cloneArgs, size uintptr, p *program) (pid uintptr, errno syscall.Errno)
+
+// entryAddress is where a newborn enters: a function of C's calling convention
+// that runs the program it is given.
+func entryAddress() uintptr
 
 // spawn starts p with every signal blocked, so that no handler of Go's ever
 // runs in the box. The box unblocks them before it executes the application.

@@ -21,7 +21,9 @@ import (
 )
 
 // An Engine starts boxes on this kernel.
-type Engine struct{}
+type Engine struct {
+	newborn *Newborn
+}
 
 // New is the native engine.
 func New() *Engine { return &Engine{} }
@@ -68,12 +70,17 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 	if err != nil {
 		return nil, err
 	}
-	b := &box{spec: s, plan: p, ids: ids, user: [2]uint32{facts.UID, facts.GID}, pidfd: -1, status: -1}
-	if err := b.start(stdio); err != nil {
+	for {
+		b := &box{spec: s, plan: p, ids: ids, user: [2]uint32{facts.UID, facts.GID}, pidfd: -1, status: -1}
+		err := b.start(e, stdio)
+		if err == nil {
+			return b, nil
+		}
 		b.cleanup()
-		return nil, err
+		if !b.stillborn() {
+			return nil, err
+		}
 	}
-	return b, nil
 }
 
 // A box is a started plan.
@@ -83,6 +90,8 @@ type box struct {
 	ids  ids
 	user [2]uint32 // uid and gid inside
 	enc  *encoder
+	// newborn became the box's first process, nil where that is to be cloned.
+	newborn *Newborn
 
 	pid    int
 	pidfd  int32
@@ -97,18 +106,28 @@ type box struct {
 var starting sync.Mutex
 
 // start is the whole of hutch's side of a start, in order.
-func (b *box) start(stdio runner.Stdio) error {
+func (b *box) start(e *Engine, stdio runner.Stdio) error {
 	b.ownPipes(stdio)
 	f := files{stdio: [3]int{int(stdio.In.Fd()), int(stdio.Out.Fd()), int(stdio.Err.Fd())}}
-	if err := b.open(&f); err != nil {
-		return err
-	}
 	if err := b.limit(); err != nil {
 		return err
 	}
-	enc, err := encode(b.plan, f, false)
-	if err != nil {
+	if e.born(b); b.newborn != nil {
+		b.pid, b.pidfd, f.self = b.newborn.PID, int32(b.newborn.Pidfd), b.newborn.Hutch
+	}
+	fail := func(err error) error {
+		if b.newborn != nil {
+			b.Kill()
+			b.reapFirst()
+		}
 		return err
+	}
+	if err := b.open(&f); err != nil {
+		return fail(err)
+	}
+	enc, err := encode(b.plan, f, b.newborn, false)
+	if err != nil {
+		return fail(err)
 	}
 	b.enc = enc
 	defer enc.mem.free()
@@ -147,11 +166,13 @@ func (b *box) open(f *files) error {
 	fail := func(step string, err error) error {
 		return &runner.Error{Stage: runner.StageStart, Step: step, Err: err, Hint: hintErrno(err)}
 	}
-	self, err := unix.PidfdOpen(os.Getpid(), 0)
-	if err != nil {
-		return fail("open a pidfd of hutch", err)
+	var err error
+	if b.newborn == nil {
+		if f.self, err = unix.PidfdOpen(os.Getpid(), 0); err != nil {
+			return fail("open a pidfd of hutch", err)
+		}
 	}
-	f.self = b.keep(self)
+	b.keep(f.self)
 	if !b.spec.Init {
 		return nil
 	}
@@ -194,8 +215,11 @@ func reaperFile() (int, error) {
 	return fd, nil
 }
 
-// clone gives birth to the box's first process.
+// clone gives birth to the box's first process, unless it is there.
 func (b *box) clone() error {
+	if b.newborn != nil {
+		return nil
+	}
 	c := &b.enc.box.clone
 	c.pidfd = uint64(address(&b.pidfd))
 	if b.group != nil {
@@ -244,7 +268,11 @@ func (b *box) admit() error {
 		}
 	}
 	b.enc.shared.ready = 1
-	futexWake(&b.enc.shared.ready)
+	if b.newborn != nil {
+		b.newborn.Go(entryAddress(), address(&b.enc.box))
+	} else {
+		futexWake(&b.enc.shared.ready)
+	}
 	return nil
 }
 
@@ -255,7 +283,7 @@ func (b *box) started() error {
 	b.awaitApplication()
 	b.closeTrees()
 	s := b.enc.shared
-	if s.failed == 0 {
+	if s.failed == 0 && !b.stillborn() {
 		b.closeOpened()
 		return nil
 	}

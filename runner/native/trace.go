@@ -17,7 +17,7 @@ func (e *Engine) WriteSyscalls(w io.Writer, s *runner.Spec) error {
 	if err != nil {
 		return err
 	}
-	enc, err := encode(p, files{stdio: [3]int{0, 1, 2}, self: 3, status: 4, reaper: 5}, true)
+	enc, err := encode(p, files{stdio: [3]int{0, 1, 2}, self: 3, status: 4, reaper: 5}, nil, true)
 	if err != nil {
 		return err
 	}

@@ -10,11 +10,16 @@ import (
 
 // awaitFirst waits until the first process has executed something or ended.
 func (b *box) awaitFirst() {
-	for atomic.LoadInt32(&b.enc.shared.running) != 0 {
-		futexWait(&b.enc.shared.running, 1, nil)
+	running := b.enc.running
+	for {
+		v := atomic.LoadInt32(running)
+		if v == 0 {
+			break
+		}
+		futexWait(running, v, nil)
 	}
 	// The kernel wakes one, and the application waits for the same.
-	futexWake(&b.enc.shared.running)
+	futexWake(running)
 }
 
 // awaitApplication waits until the application's process has executed or

@@ -57,6 +57,8 @@ func (b *builder) outside() {
 	// The network namespace costs most; it is made while hutch works, where a
 	// processor is free.
 	b.add(Step{Kind: Unshare, Bits: b.namespaces()})
+	// No mount of the box may ever show on the host.
+	b.add(Step{Kind: PrivateMounts})
 
 	b.by = Hutch
 	b.add(Step{Kind: MapIDs, Data: "uid", IDs: b.facts.UIDs})
@@ -77,8 +79,6 @@ func (b *builder) outside() {
 		b.add(Step{Kind: DieWithParent})
 		b.add(Step{Kind: CheckParent})
 	}
-	// No mount of the box may ever show on the host.
-	b.add(Step{Kind: PrivateMounts})
 	if !b.facts.Privileged {
 		b.trees()
 	}
