@@ -121,7 +121,7 @@ func testAttack(t *testing.T, name string, white Whiteouts) {
 		t.Fatal(err)
 	}
 	_, err := Unpack(context.Background(), bytes.NewReader(data), tree,
-		UnpackOptions{Whiteouts: white, OpaqueAttr: "user.overlay.opaque"})
+		UnpackOptions{Whiteouts: white})
 	if after := snapshot(t, outside); after != before {
 		t.Fatalf("outside was changed:\n%s\nbefore:\n%s", after, before)
 	}

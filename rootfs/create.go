@@ -230,14 +230,26 @@ func (u *unpacker) whiteout(parent *dirNode, name string) error {
 	return err
 }
 
+// The attributes of an opaque directory, overlayfs.rst. A box mounts its
+// overlay inside its user namespace, for root too, and there only user.* counts
+// (userxattr); trusted.* is set besides where that is allowed, so that the tree
+// is also a layer for whoever mounts it outside.
+const (
+	opaqueUser    = "user.overlay.opaque"
+	opaqueTrusted = "trusted.overlay.opaque"
+)
+
 func (u *unpacker) opaque(n *dirNode) error {
 	if n.fd < 0 {
 		if err := u.reopen(n); err != nil {
 			return err
 		}
 	}
-	if err := unix.Fsetxattr(n.fd, u.opt.OpaqueAttr, []byte("y"), 0); err != nil {
-		return fmt.Errorf("%s: %w; the store's file system must keep this attribute", u.opt.OpaqueAttr, err)
+	if err := unix.Fsetxattr(n.fd, opaqueUser, []byte("y"), 0); err != nil {
+		return fmt.Errorf("%s: %w; the store's file system must keep this attribute", opaqueUser, err)
+	}
+	if u.owners.keep {
+		_ = unix.Fsetxattr(n.fd, opaqueTrusted, []byte("y"), 0) // EPERM to root of a user namespace
 	}
 	return nil
 }

@@ -9,12 +9,17 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
 
+// fuzzMemory bounds what an archive may make the unpacker allocate.
+const fuzzMemory = dictMax + 32<<20
+
 // FuzzUnpack: whatever the bytes, nothing outside the tree changes, an error
-// leaves nothing behind, the limits hold, and what was unpacked can be removed.
+// leaves nothing behind, the limits hold, memory is bounded, and what was
+// unpacked can be removed.
 func FuzzUnpack(f *testing.F) {
 	for _, a := range attacks("/tmp/outside") {
 		f.Add(fuzzTar(f, a.entries), false)
@@ -41,14 +46,23 @@ func FuzzUnpack(f *testing.F) {
 		if err := os.Mkdir(base+"/tree", 0o700); err != nil {
 			t.Fatal(err)
 		}
-		opt := UnpackOptions{Limits: lim, NoEndOK: true, OpaqueAttr: "user.overlay.opaque"}
+		opt := UnpackOptions{Limits: lim, NoEndOK: true}
 		if white {
 			opt.Whiteouts = WhiteoutsOverlay
 		}
 		// The archives aim at /tmp/outside; here that is this run's own, as it
 		// is seen from a link in the tree.
 		data = bytes.ReplaceAll(fixSums(data), []byte("/tmp/outside"), []byte("./../outside"))
-		st, err := Unpack(context.Background(), bytes.NewReader(fixSums(data)), base+"/tree", opt)
+		data = fixSums(data)
+		var heap, now runtime.MemStats
+		runtime.ReadMemStats(&heap)
+		st, err := Unpack(context.Background(), bytes.NewReader(data), base+"/tree", opt)
+		runtime.ReadMemStats(&now)
+		// All that was ever allocated is more than was held at once: the buffers,
+		// a dictionary, what the entries need.
+		if got := int64(now.TotalAlloc - heap.TotalAlloc); got > fuzzMemory+int64(len(data))*64 {
+			t.Fatalf("%d MiB allocated for %d bytes", got>>20, len(data))
+		}
 		if after := snapshot(t, base+"/outside"); after != before {
 			t.Fatalf("outside changed:\n%s\nbefore\n%s", after, before)
 		}
@@ -115,7 +129,7 @@ func FuzzHeader(f *testing.F) {
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		in, err := openStream(ctx, bytes.NewReader(data), UnpackLimits{}.withDefaults(), false)
+		in, err := openStream(ctx, bytes.NewReader(data), UnpackLimits{}.withDefaults(), UnpackOptions{})
 		if err != nil {
 			return
 		}

@@ -22,6 +22,7 @@ const (
 	rawCount  = 4
 	dataSize  = 256 << 10 // a multiple of blockSize, so that a block never straddles two
 	dataCount = 40
+	dataLeast = 16 // a file's first chunks, and some for the others
 )
 
 // A chunk is a buffer of a pool. It goes back when the last holder releases it.
@@ -169,11 +170,11 @@ var errNoMore = fmt.Errorf("no end marker: %w", io.ErrUnexpectedEOF)
 
 // openStream starts the two goroutines; they end with ctx. The one that reads
 // r may hang in r.Read until that returns.
-func openStream(ctx context.Context, r io.Reader, lim UnpackLimits, plain bool) (*stream, error) {
+func openStream(ctx context.Context, r io.Reader, lim UnpackLimits, opt UnpackOptions) (*stream, error) {
 	s := &stream{sum: sha256.New(), lim: lim, tick: func() {}}
 	s.raw = &feed{ctx: ctx, data: make(chan *chunk, rawCount)}
 	s.data = &feed{ctx: ctx, data: make(chan *chunk, dataCount)}
-	if plain {
+	if opt.PlainDigest {
 		s.plain = sha256.New()
 	}
 	go s.raw.pump(r, newPool(rawCount, rawSize), func(b []byte) {
@@ -188,7 +189,7 @@ func openStream(ctx context.Context, r io.Reader, lim UnpackLimits, plain bool) 
 	s.Format = format
 	go func() {
 		defer d.Close()
-		s.data.pump(d, newPool(dataCount, dataSize), func(b []byte) {
+		s.data.pump(d, newPool(max(dataLeast, dataCount/(1+max(0, opt.Beside))), dataSize), func(b []byte) {
 			if s.plain != nil {
 				s.plain.Write(b)
 			}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,9 +28,6 @@ const (
 type UnpackOptions struct {
 	Limits    UnpackLimits
 	Whiteouts Whiteouts
-	// OpaqueAttr is the attribute of an opaque directory; empty means
-	// trusted.overlay.opaque for root and user.overlay.opaque for others.
-	OpaqueAttr string
 	// NoEndOK accepts an archive without an end marker: one that is verified
 	// by its digest cannot have been cut short.
 	NoEndOK bool
@@ -40,6 +38,13 @@ type UnpackOptions struct {
 	// Workers is how many goroutines write files; 0 means as many as there
 	// are processors, at least 2 and at most 8.
 	Workers int
+	// Beside is how many other archives are unpacked at the same time: they
+	// share the buffers and the writers that one alone would have.
+	Beside int
+
+	// check looks at the whole before the directories get their modes; an
+	// error of its is Unpack's.
+	check func(Stats) error
 }
 
 // Unpack unpacks a tar, plain or compressed, into dir, an existing empty
@@ -136,12 +141,13 @@ const busyMost = 1 << 14
 func newUnpacker(ctx context.Context, root int, opt UnpackOptions) *unpacker {
 	u := &unpacker{ctx: ctx, opt: opt, lim: opt.Limits.withDefaults(), owners: ourOwners(), busy: map[place]struct{}{}}
 	u.tree.init(root)
-	if u.opt.OpaqueAttr == "" {
-		u.opt.OpaqueAttr = "user.overlay.opaque"
-		if u.owners.keep {
-			u.opt.OpaqueAttr = "trusted.overlay.opaque"
-		}
+	if u.opt.Workers <= 0 {
+		u.opt.Workers = min(max(runtime.GOMAXPROCS(0), 2), 8)
 	}
+	if u.opt.check == nil {
+		u.opt.check = func(Stats) error { return nil }
+	}
+	u.opt.Workers = max(2, u.opt.Workers/(1+max(0, u.opt.Beside)))
 	return u
 }
 
@@ -152,7 +158,7 @@ func (u *unpacker) run(r io.Reader) error {
 	}
 	ctx, cancel := context.WithCancel(u.ctx)
 	defer cancel()
-	if u.in, err = openStream(ctx, r, u.lim, u.opt.PlainDigest); err != nil {
+	if u.in, err = openStream(ctx, r, u.lim, u.opt); err != nil {
 		return err
 	}
 	u.in.tick = u.progress
@@ -165,18 +171,26 @@ func (u *unpacker) run(r io.Reader) error {
 	}
 	u.stats.add(u.crew.stats())
 	if err == nil {
+		u.sums()
+		err = u.opt.check(u.stats)
+	}
+	if err == nil {
 		err = u.finishDirs()
 	}
 	u.tree.closeAll()
 	if err == nil {
-		u.stats.Digest = "sha256:" + hex.EncodeToString(u.in.sum.Sum(nil))
-		u.stats.Read = u.in.read.Load()
-		if u.in.plain != nil {
-			u.stats.PlainDigest = "sha256:" + hex.EncodeToString(u.in.plain.Sum(nil))
-		}
 		u.report(true)
 	}
 	return err
+}
+
+// sums takes the digests, when all has been read.
+func (u *unpacker) sums() {
+	u.stats.Digest = "sha256:" + hex.EncodeToString(u.in.sum.Sum(nil))
+	u.stats.Read = u.in.read.Load()
+	if u.in.plain != nil {
+		u.stats.PlainDigest = "sha256:" + hex.EncodeToString(u.in.plain.Sum(nil))
+	}
 }
 
 // entries works through the archive up to its end, and reads what follows.

@@ -430,7 +430,7 @@ func TestWhiteouts(t *testing.T) {
 		fileEntry(".wh..wh.plnk", ""),
 	)
 	dir := t.TempDir() + "/tree"
-	mustUnpack(t, dir, data, UnpackOptions{Whiteouts: WhiteoutsOverlay, OpaqueAttr: "user.overlay.opaque"})
+	mustUnpack(t, dir, data, UnpackOptions{Whiteouts: WhiteoutsOverlay})
 	var st unix.Stat_t
 	if err := unix.Lstat(dir+"/a/gone", &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != 0 {
 		t.Errorf("a/gone is no whiteout: %v %o %d", err, st.Mode, st.Rdev)

@@ -260,7 +260,7 @@ func (w *walk) step(name string) (target string, file int, err error) {
 // attribute cannot be read from an O_PATH descriptor, hence /proc.
 func opaque(fd int) bool {
 	path := "/proc/self/fd/" + itoa(int64(fd))
-	for _, attr := range [...]string{"trusted.overlay.opaque", "user.overlay.opaque"} {
+	for _, attr := range [...]string{opaqueUser, opaqueTrusted} {
 		var b [4]byte
 		if n, err := unix.Getxattr(path, attr, b[:]); err == nil && n == 1 && b[0] == 'y' {
 			return true

@@ -14,7 +14,7 @@ import (
 func layer(t *testing.T, entries ...entry) string {
 	t.Helper()
 	dir := t.TempDir() + "/layer"
-	mustUnpack(t, dir, tarOf(t, entries...), UnpackOptions{Whiteouts: WhiteoutsOverlay, OpaqueAttr: "user.overlay.opaque"})
+	mustUnpack(t, dir, tarOf(t, entries...), UnpackOptions{Whiteouts: WhiteoutsOverlay})
 	return dir
 }
 

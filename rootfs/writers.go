@@ -3,7 +3,6 @@ package rootfs
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -56,9 +55,6 @@ type crew struct {
 var errWriter = errors.New("a file could not be written")
 
 func startCrew(n int, own owners, umask uint32) *crew {
-	if n <= 0 {
-		n = min(max(runtime.GOMAXPROCS(0), 2), 8)
-	}
 	c := &crew{jobs: make(chan *fileJob, 128), own: own, umask: umask}
 	c.ended.Add(n)
 	for range n {
