@@ -45,6 +45,14 @@ func TestOwnBinaryCannotBeExecuted(t *testing.T) {
 		for _, init := range []bool{true, false} {
 			s := newSpecIn(t, image)
 			s.Command, s.Init = []string{command}, init
+			if isRoot() {
+				// The owner is nobody inside. Landlock is not wanted for that, but can be
+				// had.
+				if _, err := tryBox(s, ""); err == nil && sum(t, self) != before {
+					t.Errorf("%s, init %v: the binary has changed", command, init)
+				}
+				s.Landlock.Filesystem = runner.Require
+			}
 			_, err := tryBox(s, "")
 			e := asError(t, err)
 			if e.Stage != runner.StageExec || e.Exit != runner.ExitNotExecutable && e.Exit != runner.ExitNotFound {
@@ -68,6 +76,7 @@ func TestOwnBinaryBites(t *testing.T) {
 	reached := func(change func(*plan.Plan)) unix.Errno {
 		s := newSpecIn(t, image)
 		s.Command = []string{"/script"}
+		s.Landlock.Filesystem = runner.Require
 		b, err := startChanged(s, change, nil)
 		if err == nil {
 			b.Wait()

@@ -29,9 +29,15 @@ func gather(s *runner.Spec, m ids) (plan.Facts, error) {
 	if s.Root.Kind == runner.RootHost {
 		f.Host = hostEntries()
 	}
-	if f.LandlockABI < 2 || s.Landlock.Filesystem == runner.Omit {
-		if err := binaryIsSafe(m); err != nil {
-			return f, err
+	var err error
+	if f.BinaryExposed, err = binaryExposed(m); err != nil {
+		return f, err
+	}
+	if f.BinaryExposed && (f.LandlockABI < 2 || s.Landlock.Filesystem == runner.Omit) {
+		return f, &runner.Error{
+			Stage: runner.StageStart, Step: "hutch's binary could be overwritten from inside the box",
+			Err:  errors.New("its owner is mapped into the box, and no Landlock (ABI 2) protects it"),
+			Hint: "install hutch owned by root (sudo install bin/hutch /usr/local/bin), or use a kernel with Landlock",
 		}
 	}
 	if err := findSources(s, f.IsDir); err != nil {
@@ -144,13 +150,13 @@ func findProc(p string, isDir map[string]bool) {
 	}
 }
 
-// binaryIsSafe refuses to start where the box could open hutch's own binary
-// for writing through /proc/PID/exe and no Landlock keeps it from executing
-// it (CVE-2019-5736).
-func binaryIsSafe(m ids) error {
+// binaryExposed says whether an id of the box may open hutch's own binary for
+// writing, which it could reach through /proc/PID/exe if it executed it
+// (CVE-2019-5736).
+func binaryExposed(m ids) (bool, error) {
 	var st unix.Stat_t
 	if err := unix.Stat("/proc/self/exe", &st); err != nil {
-		return &runner.Error{Stage: runner.StageStart, Step: "look at hutch's own binary", Err: err, Hint: "mount /proc"}
+		return true, &runner.Error{Stage: runner.StageStart, Step: "look at hutch's own binary", Err: err, Hint: "mount /proc"}
 	}
 	writable := st.Mode&0o002 != 0
 	for _, r := range m.uid {
@@ -159,12 +165,5 @@ func binaryIsSafe(m ids) error {
 	for _, r := range m.gid {
 		writable = writable || st.Mode&0o020 != 0 && st.Gid >= r.Outside && st.Gid-r.Outside < r.Count
 	}
-	if !writable {
-		return nil
-	}
-	return &runner.Error{
-		Stage: runner.StageStart, Step: "hutch's binary could be overwritten from inside the box",
-		Err:  errors.New("its owner is mapped into the box, and no Landlock (ABI 2) protects it"),
-		Hint: "install hutch owned by root (sudo install bin/hutch /usr/local/bin), or use a kernel with Landlock",
-	}
+	return writable, nil
 }

@@ -64,16 +64,21 @@ func (b *builder) layer(name string, w runner.Want, least int) (bool, error) {
 	return false, nil
 }
 
-// landlock keeps execve inside the root: without it, a script whose
-// interpreter is /proc/self/exe executes hutch's own binary and can then open
-// it for writing where its owner is mapped (CVE-2019-5736). A host root is
-// narrowed further, to what its mounts say.
+// landlock keeps execve inside the root where hutch's own binary is exposed:
+// without it, a script whose interpreter is /proc/self/exe executes that binary
+// and can then open it for writing (CVE-2019-5736). A host root is narrowed
+// further, to what its mounts say. Elsewhere the mounts say it all, and a right
+// that Landlock handles costs time at each open of a file.
 func (b *builder) landlock() error {
 	fs, err := b.layer("filesystem", b.spec.Landlock.Filesystem, leastFSABI)
 	if err != nil {
 		return err
 	}
 	scopes, err := b.layer("scopes", b.spec.Landlock.Scopes, leastScopeABI)
+	image := b.spec.Root.Kind != runner.RootHost
+	if image && !b.facts.BinaryExposed && b.spec.Landlock.Filesystem != runner.Require {
+		fs = false
+	}
 	if err != nil || (!fs && !scopes) {
 		return err
 	}

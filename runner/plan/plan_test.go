@@ -56,8 +56,9 @@ func facts(s *runner.Spec, who string) Facts {
 		f.GIDs = f.UIDs
 	case "single":
 		f.UIDs, f.GIDs = one(1000), one(1000)
+		f.BinaryExposed = true
 	case "range":
-		f.SetGroups = true
+		f.SetGroups, f.BinaryExposed = true, true
 		f.UIDs = append(one(1000), IDMap{Inside: 1, Outside: 100000, Count: 65535})
 		f.GIDs = f.UIDs
 	}
@@ -291,8 +292,8 @@ func TestLandlockWants(t *testing.T) {
 	for _, test := range tests {
 		s := resolve(t, "default", rootfs.KindDir)
 		s.Landlock = runner.Landlock{Filesystem: test.fs, Scopes: test.scopes}
-		f := facts(s, "root")
-		f.LandlockABI = test.abi
+		f := facts(s, "single")
+		f.LandlockABI, f.BinaryExposed = test.abi, true
 		p, err := Build(s, f)
 		if test.failed {
 			if err == nil || runner.Hint(err) == "" {
@@ -313,6 +314,33 @@ func TestLandlockWants(t *testing.T) {
 		}
 		if rights != test.rights || scopes != test.set || (p.LandlockABI != 0) != (rights|scopes != 0) {
 			t.Errorf("%+v: rights %#x, scopes %#x, ABI %d", test, rights, scopes, p.LandlockABI)
+		}
+	}
+}
+
+// Where no id of the box may write to hutch's binary an image needs no rule,
+// and gets one only when it is required.
+func TestLandlockOfImages(t *testing.T) {
+	for _, test := range []struct {
+		exposed bool
+		want    runner.Want
+		rights  uint64
+	}{
+		{false, runner.Prefer, 0},
+		{false, runner.Require, landlockExec},
+		{true, runner.Prefer, landlockExec},
+		{true, runner.Require, landlockExec},
+	} {
+		s := resolve(t, "default", rootfs.KindDir)
+		s.Landlock.Filesystem = test.want
+		f := facts(s, "root")
+		f.BinaryExposed = test.exposed
+		p, err := Build(s, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Steps[first(p, LandlockCreate)].Bits; got != test.rights {
+			t.Errorf("%+v: rights %#x", test, got)
 		}
 	}
 }

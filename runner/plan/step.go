@@ -163,7 +163,9 @@ type Facts struct {
 	// Home is the application's home directory, for an environment without one.
 	Home        string
 	LandlockABI int
-	LastCap     int
+	// BinaryExposed: an id of the box may write to hutch's own binary.
+	BinaryExposed bool
+	LastCap       int
 	// Host is what a host root consists of.
 	Host []HostEntry
 	// IsDir holds every bind source, hidden and protected path that exists.
