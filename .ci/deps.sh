@@ -33,6 +33,9 @@ group_test() {
   need 'has xz' xz-utils
   need 'has bzip2' bzip2
   need 'has setfattr' attr
+  need 'has setfacl' acl
+  need 'has fsck.erofs' erofs-utils
+  need 'has qemu-system-x86_64' qemu-system-x86
   need 'links c -m32' gcc-multilib
   need 'has musl-gcc' musl-tools
   need 'has python3' python3

@@ -14,8 +14,8 @@ import (
 
 // GCOptions say what GC removes besides abandoned temporaries.
 type GCOptions struct {
-	// Keep is how many bytes of unpacked files may stay; what was used least
-	// recently goes first. Negative: all may stay.
+	// Keep is how many bytes of unpacked files and of their block images may
+	// stay; images go first, and what was used least recently. Negative: all may stay.
 	Keep int64
 }
 
@@ -49,6 +49,7 @@ func GC(dir string, opt GCOptions) (GCStats, error) {
 	if err != nil {
 		return st, err
 	}
+	total = s.gcImages(total, opt.Keep, &st)
 	for _, e := range list {
 		if total <= opt.Keep {
 			break

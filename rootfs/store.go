@@ -19,6 +19,7 @@ import (
 //	layers/sha256-HEX/meta.json   what it was made from
 //	layers/sha256-HEX/lock        shared lock: in use; exclusive: being removed
 //	index/FILE-IDENTITY           symbolic link: sha256-HEX
+//	images/NAME                   a block image; its lock is its own
 //	tmp/RANDOM/                   an entry in the making, its lock held
 //
 // An entry is made in tmp and renamed, so it is there whole or not at all,
