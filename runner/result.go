@@ -1,6 +1,10 @@
 package runner
 
-import "time"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // ResultVersion is the version of the Result's JSON form.
 const ResultVersion = 1
@@ -122,5 +126,13 @@ func NotStartedResult(err error) Result {
 		Version: ResultVersion, Engine: "native", Cause: NotStarted, Message: err.Error(),
 		Enforced: Enforced{Limits: []string{}, Missing: []string{}},
 		Denied:   []Denial{}, // nothing ran, so nothing was denied
+	}
+}
+
+// Restore sets what the JSON form leaves out, for a Result that was read from
+// it.
+func (r *Result) Restore() {
+	if r.Signal != "" {
+		r.signal = int(unix.SignalNum(r.Signal))
 	}
 }

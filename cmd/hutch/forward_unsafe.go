@@ -4,6 +4,7 @@ package main
 
 /*
 #define _GNU_SOURCE
+#include <errno.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -14,12 +15,19 @@ package main
 
 // The box's first process, or -1 before it is there.
 static volatile sig_atomic_t box = -1;
+// Where the number of a signal is written for a box that is no process here.
+static volatile sig_atomic_t told = -1;
 static volatile sig_atomic_t pending;
 
 static void pass(int sig)
 {
 	if (box >= 0) {
 		syscall(SYS_pidfd_send_signal, (int)box, sig, NULL, 0);
+	} else if (told >= 0) {
+		unsigned char byte = sig;
+		int saved = errno;
+		if (write(told, &byte, 1) < 0)
+			errno = saved;
 	} else if (pending && sig != SIGWINCH) {
 		// Asked twice while the box is still being made: a start that hangs, on
 		// a dead file server say, can be ended. The box dies with hutch.
@@ -49,10 +57,18 @@ static void pass_to(int pidfd)
 	if (pending)
 		pass(pending);
 }
+
+static void tell(int fd)
+{
+	told = fd;
+	if (pending)
+		pass(pending);
+}
 */
 import "C"
 
 import (
+	"os"
 	"syscall"
 
 	"hutch/runner"
@@ -73,5 +89,19 @@ func listen() {
 func forward(box *runner.Sandbox) {
 	if p, ok := box.Process.(interface{ Pidfd() int }); ok {
 		C.pass_to(C.int(p.Pidfd()))
+		return
 	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return
+	}
+	C.tell(C.int(w.Fd()))
+	go func() {
+		for b := make([]byte, 1); ; {
+			if n, err := r.Read(b); n == 0 || err != nil {
+				return
+			}
+			box.Signal(syscall.Signal(b[0]))
+		}
+	}()
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"github.com/urfave/cli/v2"
+
+	"hutch/runner/pid1"
 )
 
 // Set by the linker, see the Makefile.
@@ -18,6 +20,9 @@ var (
 )
 
 func main() {
+	if pid1.Wanted() {
+		pid1.Main()
+	}
 	os.Exit(run(os.Args))
 }
 

@@ -65,6 +65,7 @@ type request struct {
 	root     string
 	ref      rootfs.Ref
 	profile  string
+	choice   engineChoice
 	override runner.Override
 	dryRun   string
 	resultTo string
@@ -83,6 +84,8 @@ func (q *request) settings() []setting {
 	}
 	return []setting{
 		{name: "profile", alias: "p", usage: "`NAME` of a built-in profile, or a TOML file (default: default)", set: text(&q.profile)},
+		{name: "engine", usage: "run on `ENGINE`: native (namespaces) or uml (a kernel as a process)", set: text(&q.choice.name)},
+		{name: "kernel", usage: "boot the guest kernel `FILE`", set: text(&q.choice.kernel)},
 		{name: "result", usage: "write the result as JSON to `FILE`, \"-\" or fd:N", set: text(&q.resultTo)},
 		{name: "dry-run", usage: "show the `WHAT`: spec, plan or syscalls, and run nothing", set: text(&q.dryRun)},
 		{name: "quiet", alias: "q", usage: "show no progress", on: true, set: func(*runner.Override, string) error {
@@ -125,6 +128,9 @@ func (q *request) parse(args []string, table []setting) error {
 	default:
 		return misuse("it is one of spec, plan, syscalls", "option --dry-run: no such view %q", q.dryRun)
 	}
+	if err := q.choice.check(); err != nil {
+		return err
+	}
 	q.root = args[0]
 	q.override.Command = args[1:]
 	if len(args) > 1 && args[1] == "--" {
@@ -155,7 +161,7 @@ func (q *request) run() (runner.Result, error) {
 		return runner.Result{}, dryRun(q.dryRun, spec)
 	}
 	prepared := time.Since(began)
-	s := runner.NewSandbox(context.Background(), q.engine, spec)
+	s := runner.NewSandbox(context.Background(), q.choice.engine(q.engine), spec)
 	s.Stdin, s.Stdout, s.Stderr = os.Stdin, os.Stdout, os.Stderr
 	// A signal that comes while the box is made waits for the application.
 	listen()

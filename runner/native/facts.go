@@ -19,7 +19,7 @@ import (
 // open and looks nothing up on the host by a path that an image wrote.
 func gather(s *runner.Spec, m ids) (plan.Facts, error) {
 	f := plan.Facts{
-		Privileged: m.privileged, UIDs: m.uid, GIDs: m.gid, SetGroups: m.setgroups,
+		Privileged: m.privileged, SameIDs: m.same, UIDs: m.uid, GIDs: m.gid, SetGroups: m.setgroups,
 		LandlockABI: host.LandlockABI(), LastCap: lastCap(),
 		IsDir: map[string]bool{},
 	}
@@ -43,7 +43,7 @@ func gather(s *runner.Spec, m ids) (plan.Facts, error) {
 	if err := findSources(s, f.IsDir); err != nil {
 		return f, err
 	}
-	findCovered(s, f.IsDir)
+	findCovered(s, m.same, f.IsDir)
 	return f, nil
 }
 
@@ -127,12 +127,12 @@ func findSources(s *runner.Spec, isDir map[string]bool) error {
 
 // findCovered looks at the hidden and protected paths. Those of /proc are
 // looked up in the host's, which has the same names; others in the root.
-func findCovered(s *runner.Spec, isDir map[string]bool) {
+func findCovered(s *runner.Spec, same bool, isDir map[string]bool) {
 	for _, list := range [][]string{s.Protected, s.Hidden} {
 		for _, p := range list {
 			p = path.Clean(p)
 			if strings.HasPrefix(p, "/proc/") {
-				findProc(p, isDir)
+				findProc(p, same, isDir)
 			} else if dir, ok := s.IsDir(p); ok {
 				isDir[p] = dir
 			}
@@ -142,10 +142,10 @@ func findCovered(s *runner.Spec, isDir map[string]bool) {
 
 // findProc leaves out what is closed already: files of proc belong to the
 // host's root, who is never mapped, so that one that grants others nothing
-// grants the box nothing.
-func findProc(p string, isDir map[string]bool) {
+// grants the box nothing. With the same ids the host's root is the box's.
+func findProc(p string, same bool, isDir map[string]bool) {
 	var st unix.Stat_t
-	if unix.Lstat(p, &st) == nil && st.Mode&0o007 != 0 {
+	if unix.Lstat(p, &st) == nil && (same || st.Mode&0o007 != 0) {
 		isDir[p] = st.Mode&unix.S_IFMT == unix.S_IFDIR
 	}
 }

@@ -19,6 +19,8 @@ type ids struct {
 	uid, gid []plan.IDMap
 	// privileged: hutch may mount, and map any id.
 	privileged bool
+	// same: a box's ids are the machine's.
+	same bool
 	// setgroups: setgroups(2) is allowed inside. Without privilege it is only
 	// where newgidmap, which is trusted with the decision, wrote the map.
 	setgroups bool

@@ -23,10 +23,30 @@ import (
 // An Engine starts boxes on this kernel.
 type Engine struct {
 	newborn *Newborn
+	// sameIDs: the ids of a box are those of this machine.
+	sameIDs bool
 }
 
 // New is the native engine.
 func New() *Engine { return &Engine{} }
+
+// NewInGuest is the engine for a guest whose whole machine is one box. Its ids
+// are the box's: the guest's disks hold the ids of the inside, and file
+// servers cannot map them, mount_setattr(2).
+func NewInGuest() *Engine { return &Engine{sameIDs: true} }
+
+// ids chooses how the box's ids are mapped.
+func (e *Engine) ids(s *runner.Spec) (ids, error) {
+	m, err := mapIDs(s)
+	if e.sameIDs && err == nil {
+		m.same, m.uid, m.gid = true, sameRange(m.uid), sameRange(m.gid)
+	}
+	return m, err
+}
+
+func sameRange(m []plan.IDMap) []plan.IDMap {
+	return []plan.IDMap{{Inside: 0, Outside: 0, Count: m[0].Count}}
+}
 
 // Name is "native".
 func (*Engine) Name() string { return "native" }
@@ -37,8 +57,8 @@ func (*Engine) Probe(f host.Facts) runner.Support {
 }
 
 // Plan says how s would be started here, without starting it.
-func (*Engine) Plan(s *runner.Spec) (*plan.Plan, error) {
-	ids, err := mapIDs(s)
+func (e *Engine) Plan(s *runner.Spec) (*plan.Plan, error) {
+	ids, err := e.ids(s)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +78,7 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 	if err := ctx.Err(); err != nil {
 		return nil, &runner.Error{Stage: runner.StageStart, Step: "start", Err: err}
 	}
-	ids, err := mapIDs(s)
+	ids, err := e.ids(s)
 	if err != nil {
 		return nil, err
 	}

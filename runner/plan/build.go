@@ -118,7 +118,7 @@ var devices = [...]string{"null", "zero", "full", "random", "urandom", "tty"}
 // crossing, a source can neither be redirected by the image nor seen twice.
 func (b *builder) trees() {
 	for i, l := range b.spec.Root.Lowers {
-		b.add(Step{Kind: TakeTree, Name: layerName(i), Source: l, Dir: true, ReadOnly: true, IDMapped: b.facts.Privileged, Recursive: !b.facts.Privileged})
+		b.add(Step{Kind: TakeTree, Name: layerName(i), Source: l, Dir: true, ReadOnly: true, IDMapped: b.idMapped(), Recursive: !b.facts.Privileged})
 	}
 	for _, h := range b.hostEntries() {
 		if h.Link == "" {
@@ -128,7 +128,7 @@ func (b *builder) trees() {
 	}
 	for i, m := range b.spec.Mounts {
 		if m.Type == runner.MountBind {
-			b.add(Step{Kind: TakeTree, Name: mountName(i), Source: m.Source, Dir: b.facts.IsDir[m.Source], ReadOnly: m.ReadOnly, Recursive: true, IDMapped: b.facts.Privileged})
+			b.add(Step{Kind: TakeTree, Name: mountName(i), Source: m.Source, Dir: b.facts.IsDir[m.Source], ReadOnly: m.ReadOnly, Recursive: true, IDMapped: b.idMapped()})
 		}
 	}
 	for _, d := range devices {
@@ -142,6 +142,9 @@ func (b *builder) hostEntries() []HostEntry {
 	}
 	return nil
 }
+
+// idMapped says that the trees show their ids as the box's.
+func (b *builder) idMapped() bool { return b.facts.Privileged && !b.facts.SameIDs }
 
 func layerName(i int) string { return fmt.Sprintf("layer:%d", i) }
 func mountName(i int) string { return fmt.Sprintf("mount:%d", i) }

@@ -154,6 +154,9 @@ type Facts struct {
 	// Privileged says that hutch holds CAP_SYS_ADMIN in the namespace that owns
 	// the file systems: it takes the trees itself and maps their ids.
 	Privileged bool
+	// SameIDs says that the box's ids are those of the file systems, which are
+	// then not mapped.
+	SameIDs    bool
 	UIDs, GIDs []IDMap
 	// SetGroups says that setgroups(2) is allowed in the box.
 	SetGroups bool

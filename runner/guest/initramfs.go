@@ -1,0 +1,136 @@
+package guest
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"hutch/runner"
+)
+
+// An Initramfs says what a guest's initial root consists of.
+type Initramfs struct {
+	// Init is the file that becomes process 1: hutch itself.
+	Init string
+	// Modules are loaded in this order, see Modules.
+	Modules []string
+	// Dir keeps what was built; empty means that there is no place to.
+	Dir string
+}
+
+// initOwner owns the files of the initial root: nobody's number, which no box
+// in the guest maps, so that what runs there cannot write to hutch's binary.
+const initOwner = 0x7ffffffe
+
+// Path is the file, built when it is not there yet. The name is a digest of
+// all that goes in.
+func (i Initramfs) Path() (string, error) {
+	fail := func(err error) (string, error) {
+		return "", &runner.Error{Stage: runner.StagePrepare, Step: "build the guest's initial root", Err: err, Hint: "there must be room in " + i.Dir + ", or set XDG_CACHE_HOME to a directory that can be written"}
+	}
+	digest, err := i.digest()
+	if err != nil {
+		return fail(err)
+	}
+	name := filepath.Join(i.Dir, "initramfs-"+digest+".cpio")
+	if owned(name) {
+		return name, nil
+	}
+	if err := os.MkdirAll(i.Dir, 0o700); err != nil {
+		return fail(err)
+	}
+	if err := i.build(name); err != nil {
+		return fail(err)
+	}
+	return name, nil
+}
+
+// owned says whether name is a file that nobody but the caller can write: what
+// it holds runs in the guest before anything else.
+func owned(name string) bool {
+	var st unix.Stat_t
+	return unix.Lstat(name, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG &&
+		(int(st.Uid) == os.Geteuid() || st.Uid == 0) && st.Mode&0o022 == 0
+}
+
+// digest is over what tells one content from another: of each file its name,
+// place, size and the time of its last change, which nobody can set back.
+func (i Initramfs) digest() (string, error) {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d %d\n", Version, initOwner)
+	for _, name := range append([]string{i.Init}, i.Modules...) {
+		var st unix.Stat_t
+		if err := unix.Stat(name, &st); err != nil {
+			return "", &os.PathError{Op: "stat", Path: name, Err: err}
+		}
+		fmt.Fprintf(h, "%q %d:%d %d %d.%d %d.%d\n", filepath.Base(name), st.Dev, st.Ino, st.Size, st.Mtim.Sec, st.Mtim.Nsec, st.Ctim.Sec, st.Ctim.Nsec)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16]), nil
+}
+
+// build writes the file beside name and renames it, so that it is whole.
+func (i Initramfs) build(name string) error {
+	f, err := os.CreateTemp(i.Dir, ".initramfs-*")
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(f, 1<<20)
+	if err = i.write(w); err == nil {
+		err = w.Flush()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
+
+// write writes the archive.
+func (i Initramfs) write(w io.Writer) error {
+	c := &cpioWriter{w: w}
+	for _, e := range [...]entry{
+		{name: "dev", mode: cpioDir | 0o755},
+		// The kernel opens it for process 1 before anything is mounted.
+		{name: "dev/console", mode: cpioChar | 0o600, major: 5, minor: 1},
+		{name: "dev/null", mode: cpioChar | 0o666, major: 1, minor: 3},
+		{name: "modules", mode: cpioDir | 0o755},
+	} {
+		if err := c.add(e); err != nil {
+			return err
+		}
+	}
+	if err := c.addFile("init", i.Init, 0o755); err != nil {
+		return err
+	}
+	for n, m := range i.Modules {
+		if err := c.addFile(fmt.Sprintf("modules/%02d-%s", n, filepath.Base(m)), m, 0o644); err != nil {
+			return err
+		}
+	}
+	return c.close()
+}
+
+// addFile adds the file from as name.
+func (c *cpioWriter) addFile(name, from string, mode uint32) error {
+	f, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return c.add(entry{name: name, mode: cpioFile | mode, uid: initOwner, gid: initOwner, size: info.Size(), data: f})
+}

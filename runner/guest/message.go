@@ -1,0 +1,109 @@
+package guest
+
+import (
+	"encoding/json"
+	"errors"
+	"syscall"
+	"time"
+
+	"hutch/runner"
+)
+
+// A Config is the body of Setup: all that the guest must know. Every path in
+// it, and in its Spec, is one of the guest.
+type Config struct {
+	Spec *runner.Spec `json:"spec"`
+	// Disks and Shares are mounted in this order before the box is made.
+	Disks  []Disk  `json:"disks,omitempty"`
+	Shares []Share `json:"shares,omitempty"`
+	// Time is the host's clock, for a guest whose own is coarse.
+	Time time.Time `json:"time"`
+	// Terminal is the size of the application's terminal; nil means that its
+	// standard streams are pipes.
+	Terminal *Size `json:"terminal,omitempty"`
+}
+
+// A Size is that of a terminal, in characters.
+type Size struct {
+	Rows uint16 `json:"rows"`
+	Cols uint16 `json:"cols"`
+}
+
+// A Disk is a block device of the guest.
+type Disk struct {
+	Device   string `json:"device"` // such as /dev/ubda, /dev/vda
+	Type     string `json:"type"`   // its file system
+	Target   string `json:"target"`
+	Options  string `json:"options,omitempty"`
+	ReadOnly bool   `json:"read_only"`
+}
+
+// A Share is a directory of the host that a file server shows.
+type Share struct {
+	Type string `json:"type"` // hostfs, 9p, virtiofs
+	// Source is what the file system is called with: for hostfs a path as the
+	// kernel's process sees it, else a tag.
+	Source   string `json:"source"`
+	Target   string `json:"target"`
+	Options  string `json:"options,omitempty"`
+	ReadOnly bool   `json:"read_only"`
+	// File says that Source/Name is a file, which is bound at Target.
+	File string `json:"file,omitempty"`
+}
+
+// A Failure is a *runner.Error on its way to the host.
+type Failure struct {
+	Stage string `json:"stage"`
+	Step  string `json:"step"`
+	Text  string `json:"text"`
+	Errno int    `json:"errno"`
+	Hint  string `json:"hint"`
+	Exit  int    `json:"exit"`
+}
+
+// NewFailure packs err.
+func NewFailure(err error) Failure {
+	f := Failure{Stage: runner.StageStart, Text: err.Error(), Hint: runner.Hint(err)}
+	if e := (*runner.Error)(nil); errors.As(err, &e) {
+		f.Stage, f.Step, f.Exit, f.Text = e.Stage, e.Step, e.Exit, ""
+		if e.Err != nil {
+			f.Text = e.Err.Error()
+		}
+	}
+	if errno := syscall.Errno(0); errors.As(err, &errno) {
+		f.Errno = int(errno)
+	}
+	return f
+}
+
+// Err unpacks f.
+func (f Failure) Err() error {
+	e := &runner.Error{Stage: f.Stage, Step: f.Step, Hint: f.Hint, Exit: f.Exit}
+	if f.Text != "" || f.Errno != 0 {
+		e.Err = &remoteError{f.Text, syscall.Errno(f.Errno)}
+	}
+	return e
+}
+
+// A remoteError is an error that happened in the guest.
+type remoteError struct {
+	text  string
+	errno syscall.Errno
+}
+
+func (e *remoteError) Error() string { return e.text }
+
+func (e *remoteError) Unwrap() error {
+	if e.errno == 0 {
+		return nil
+	}
+	return e.errno
+}
+
+// decode reads a message strictly: host and guest are one binary.
+func decode(what Type, data []byte, into any) error {
+	if err := json.Unmarshal(data, into); err != nil {
+		return protocolError("%s: %v", what, err)
+	}
+	return nil
+}

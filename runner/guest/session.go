@@ -1,0 +1,263 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"hutch/runner"
+)
+
+// A Machine is a guest that an engine has started.
+type Machine struct {
+	// Engine names the engine in results and errors.
+	Engine string
+	// Process is the kernel's or the emulator's.
+	Process runner.Process
+	// To and From are the host's ends of the channel, Console that of the
+	// console. The Session closes them.
+	To, From, Console *os.File
+	// Terminal says that the guest's end of the channel is a terminal device.
+	Terminal bool
+	// Boot bounds the time up to the guest's hello; 0 means 60 s.
+	Boot time.Duration
+}
+
+const (
+	defaultBoot = 60 * time.Second
+	// pingEvery and pongWithin tell a guest that hangs from one that is busy:
+	// process 1 of the guest always has something to run on.
+	pingEvery  = 5 * time.Second
+	pongWithin = 30 * time.Second
+)
+
+// A Session is the host's side of a run in a guest; it is a runner.Process.
+type Session struct {
+	m       Machine
+	conn    *Conn
+	console Console
+	stdio   runner.Stdio
+	began   time.Time
+
+	ended   chan struct{} // the guest has spoken its last word, or is gone
+	result  *runner.Result
+	broken  error // why the channel ended
+	hung    bool
+	killed  bool
+	mu      sync.Mutex
+	pong    chan struct{}
+	copies  sync.WaitGroup
+	reading sync.WaitGroup
+}
+
+// Start speaks with a guest that is booting, hands it the config, and returns
+// when the application has been executed. When it fails nothing of the guest
+// is left. It owns the machine from its call on.
+func Start(ctx context.Context, m Machine, config *Config, stdio runner.Stdio) (*Session, error) {
+	s := &Session{
+		m: m, stdio: stdio, began: time.Now(), conn: NewConn(m.From, m.To),
+		ended: make(chan struct{}), pong: make(chan struct{}, 1),
+	}
+	if m.Terminal {
+		s.conn.Pace()
+	}
+	s.reading.Go(func() { s.console.follow(m.Console) })
+	started := make(chan error, 1)
+	s.reading.Go(func() { s.receive(config, started) })
+	boot := m.Boot
+	if boot == 0 {
+		boot = defaultBoot
+	}
+	late := time.NewTimer(boot)
+	defer late.Stop()
+	var err error
+	select {
+	case err = <-started:
+		if err == nil {
+			s.pump()
+			return s, nil
+		}
+	case <-ctx.Done():
+		err = &runner.Error{Stage: runner.StageStart, Step: "start the guest", Err: ctx.Err()}
+	case <-late.C:
+		err = s.explain("the guest did not report within " + boot.String())
+	}
+	return nil, s.abandon(err)
+}
+
+// abandon ends a guest that has not started an application.
+func (s *Session) abandon(err error) error {
+	s.m.Process.Kill()
+	s.m.Process.Wait()
+	s.close()
+	if errors.Is(err, errGone) {
+		return s.explain("the guest ended before it reported")
+	}
+	return err
+}
+
+// errGone stands for a channel that ended.
+var errGone = errors.New("the guest is gone")
+
+// receive is the only reader of the channel.
+func (s *Session) receive(config *Config, started chan<- error) {
+	err := s.greet(config)
+	for err == nil {
+		var f Frame
+		if f, err = s.conn.Receive(); err != nil {
+			break
+		}
+		switch f.Type {
+		case Started:
+			started <- nil
+		case Failed:
+			var failure Failure
+			if err = decode(Failed, f.Body, &failure); err == nil {
+				err = failure.Err()
+			}
+		case Ended:
+			r := &runner.Result{}
+			if err = decode(Ended, f.Body, r); err == nil {
+				s.result = r
+			}
+		case Pong:
+			select {
+			case s.pong <- struct{}{}:
+			default:
+			}
+		default:
+			err = protocolError("%s from the guest", f.Type)
+		}
+		if s.result != nil {
+			break
+		}
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.EIO) {
+		err = errGone
+	}
+	s.broken = err
+	close(s.ended)
+	if s.result == nil {
+		s.conn.Fail(errGone)
+	}
+	select {
+	case started <- err:
+	default:
+	}
+}
+
+// greet answers the guest's hello, and tells it what to do.
+func (s *Session) greet(config *Config) error {
+	if err := s.conn.AwaitHello(); err != nil {
+		return err
+	}
+	if err := s.conn.Send(Hello, 0, helloBody()); err != nil {
+		return err
+	}
+	// Beside the reader, which must see the acknowledgements.
+	go s.conn.SendMessage(Setup, config)
+	return nil
+}
+
+// pump moves the standard streams.
+func (s *Session) pump() {
+	// Not waited for: whoever writes to our standard input may never end.
+	go s.conn.CopyIn(Stdin, s.stdio.In)
+	s.copies.Go(func() { s.conn.CopyOut(s.stdio.Out, Stdout) })
+	s.copies.Go(func() { s.conn.CopyOut(s.stdio.Err, Stderr) })
+	go s.watch()
+}
+
+// watch asks the guest from time to time whether it still runs.
+func (s *Session) watch() {
+	for {
+		select {
+		case <-s.ended:
+			return
+		case <-time.After(pingEvery):
+		}
+		go s.conn.Send(Ping, 0, nil)
+		select {
+		case <-s.ended:
+			return
+		case <-s.pong:
+		case <-time.After(pongWithin):
+			s.mu.Lock()
+			s.hung = true
+			s.mu.Unlock()
+			s.m.Process.Kill()
+			return
+		}
+	}
+}
+
+// PID is that of the guest's first process on the host.
+func (s *Session) PID() int { return s.m.Process.PID() }
+
+// Signal passes sig to the application.
+func (s *Session) Signal(sig os.Signal) error {
+	n, ok := sig.(syscall.Signal)
+	if !ok {
+		return &runner.Error{Stage: runner.StageRun, Step: "signal " + sig.String() + " is not one of this system"}
+	}
+	return s.conn.SendNumber(Signal, 0, uint32(n))
+}
+
+// Resize tells the application's terminal its size.
+func (s *Session) Resize(size Size) error { return s.conn.SendSize(size) }
+
+// killWithin is how long the guest has to end the box by itself and report.
+const killWithin = 2 * time.Second
+
+// Kill ends the box: first the guest is asked to, so that it can say what the
+// application used, then the guest itself is ended.
+func (s *Session) Kill() error {
+	s.mu.Lock()
+	first := !s.killed
+	s.killed = true
+	s.mu.Unlock()
+	if !first {
+		return s.m.Process.Kill()
+	}
+	go s.conn.Send(Kill, 0, nil)
+	go func() {
+		select {
+		case <-s.ended:
+		case <-time.After(killWithin):
+			s.m.Process.Kill()
+		}
+	}()
+	return nil
+}
+
+// Wait returns when nothing of the guest is left.
+func (s *Session) Wait() (runner.Result, error) {
+	<-s.ended
+	ran := time.Now()
+	s.copies.Wait()
+	// There is nothing to be shut down: what had to be written is.
+	s.m.Process.Kill()
+	end, err := s.m.Process.Wait()
+	s.close()
+	if s.result == nil {
+		return s.lost(end, err)
+	}
+	r := *s.result
+	r.Engine = s.m.Engine
+	r.Restore()
+	r.Timing.RunSeconds = ran.Sub(s.began).Seconds()
+	r.Timing.CleanupSeconds = time.Since(ran).Seconds()
+	return r, nil
+}
+
+// close gives back the channel.
+func (s *Session) close() {
+	for _, f := range []*os.File{s.m.To, s.m.From, s.m.Console} {
+		f.Close()
+	}
+	s.reading.Wait()
+}

@@ -1,0 +1,65 @@
+package pid1
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// virtioPrefix begins the name of a virtio port.
+const virtioPrefix = "virtio:"
+
+// openChannel opens what ChannelVar names.
+func openChannel(name string) (*os.File, error) {
+	port, virtio := strings.CutPrefix(name, virtioPrefix)
+	if virtio {
+		var err error
+		if name, err = findPort(port); err != nil {
+			return nil, err
+		}
+	}
+	fd, err := unix.Open(name, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	if !virtio {
+		if err := makeRaw(fd); err != nil {
+			return nil, &os.PathError{Op: "make raw", Path: name, Err: err}
+		}
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// makeRaw lets every byte through as it is, termios(3).
+func makeRaw(fd int) error {
+	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return err
+	}
+	t.Iflag, t.Oflag, t.Lflag = 0, 0, 0
+	t.Cflag = t.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8 | unix.CREAD | unix.CLOCAL
+	t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0
+	return unix.IoctlSetTermios(fd, unix.TCSETS, t)
+}
+
+// portWait bounds how long the host's port may take to show up.
+const portWait = 10 * time.Second
+
+// findPort is the device of the virtio port called name.
+func findPort(name string) (string, error) {
+	for end := time.Now().Add(portWait); ; time.Sleep(2 * time.Millisecond) {
+		files, _ := filepath.Glob("/sys/class/virtio-ports/*/name")
+		for _, f := range files {
+			if data, err := os.ReadFile(f); err == nil && strings.TrimSpace(string(data)) == name {
+				return "/dev/" + filepath.Base(filepath.Dir(f)), nil
+			}
+		}
+		if time.Now().After(end) {
+			return "", fmt.Errorf("no virtio port is called %q", name)
+		}
+	}
+}

@@ -1,0 +1,208 @@
+package pid1
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hutch/runner"
+	"hutch/runner/guest"
+	"hutch/runner/native"
+)
+
+// serve is the whole order of a guest's life.
+func serve(channel string) error {
+	if err := mountAll(early[:], ""); err != nil {
+		return err
+	}
+	if err := loadModules(); err != nil {
+		return err
+	}
+	c, err := openChannel(channel)
+	if err != nil {
+		return err
+	}
+	conn := guest.NewConn(c, c)
+	if !strings.HasPrefix(channel, virtioPrefix) {
+		conn.Acknowledge()
+	}
+	if err := conn.Greet(); err != nil {
+		return err
+	}
+	config, err := receiveConfig(conn)
+	if err != nil {
+		return err
+	}
+	s := &session{conn: conn, config: config}
+	if err := s.prepare(); err != nil {
+		return s.fail(err)
+	}
+	if err := s.start(); err != nil {
+		return s.fail(err)
+	}
+	go s.listen()
+	return s.finish()
+}
+
+// receiveConfig waits for Setup.
+func receiveConfig(conn *guest.Conn) (*guest.Config, error) {
+	for {
+		f, err := conn.Receive()
+		if err != nil {
+			return nil, err
+		}
+		switch f.Type {
+		case guest.Setup:
+			c := &guest.Config{}
+			if err := json.Unmarshal(f.Body, c); err != nil {
+				return nil, err
+			}
+			if c.Spec == nil {
+				return nil, fmt.Errorf("the host sent no spec")
+			}
+			return c, nil
+		case guest.Ping:
+			if err := conn.Send(guest.Pong, 0, nil); err != nil {
+				return nil, err
+			}
+		case guest.Kill:
+			return nil, fmt.Errorf("ended by the host")
+		default:
+			return nil, fmt.Errorf("%w: %s before setup", guest.ErrProtocol, f.Type)
+		}
+	}
+}
+
+// A session is one run.
+type session struct {
+	conn    *guest.Conn
+	config  *guest.Config
+	process runner.Process
+	// input is the application's standard input, outputs what it writes to.
+	input   *os.File
+	outputs [3]*os.File
+	copies  sync.WaitGroup
+}
+
+// prepare makes the guest a machine on which the Spec can run.
+func (s *session) prepare() error {
+	for _, step := range []func() error{s.setClock, switchRoot, s.mountDisks, s.mountShares} {
+		if err := step(); err != nil {
+			return &runner.Error{Stage: runner.StagePrepare, Step: "prepare the guest", Err: err}
+		}
+	}
+	return nil
+}
+
+// setClock corrects the guest's clock where it is far off.
+func (s *session) setClock() error {
+	if d := time.Until(s.config.Time); s.config.Time.IsZero() || d.Abs() < 2*time.Second {
+		return nil
+	}
+	t := unix.NsecToTimeval(s.config.Time.UnixNano())
+	return unix.Settimeofday(&t)
+}
+
+// start starts the Spec in a box.
+func (s *session) start() error {
+	stdio, after, err := s.stdio()
+	if err != nil {
+		return err
+	}
+	s.process, err = native.NewInGuest().Start(context.Background(), s.config.Spec, stdio)
+	for _, f := range after {
+		f.Close()
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.conn.Send(guest.Started, 0, nil); err != nil {
+		return err
+	}
+	go func() {
+		s.conn.CopyOut(s.input, guest.Stdin)
+		s.input.Close()
+	}()
+	for _, stream := range [...]uint8{guest.Stdout, guest.Stderr} {
+		s.copies.Go(func() { s.conn.CopyIn(stream, s.outputs[stream]) })
+	}
+	return nil
+}
+
+// stdio makes a pipe for each stream. What is to be closed when the box has
+// its own is returned too.
+func (s *session) stdio() (io runner.Stdio, after []*os.File, err error) {
+	pipe := func() (r, w *os.File) {
+		if err == nil {
+			r, w, err = os.Pipe()
+		}
+		return r, w
+	}
+	io.In, s.input = pipe()
+	s.outputs[guest.Stdout], io.Out = pipe()
+	s.outputs[guest.Stderr], io.Err = pipe()
+	if err == nil {
+		// What a guest pays for is the number of system calls, not the bytes.
+		unix.FcntlInt(s.outputs[guest.Stdout].Fd(), unix.F_SETPIPE_SZ, guest.MaxBody)
+	}
+	return io, []*os.File{io.In, io.Out, io.Err}, err
+}
+
+// listen does what the host asks for until the channel ends.
+func (s *session) listen() {
+	s.conn.OnShut = func(stream uint8) {
+		if f := s.outputs[stream]; f != nil {
+			f.Close() // the application's next write is its SIGPIPE
+		}
+	}
+	for {
+		f, err := s.conn.Receive()
+		if err != nil {
+			s.conn.Fail(err)
+			s.process.Kill()
+			return
+		}
+		switch f.Type {
+		case guest.Signal:
+			s.process.Signal(syscall.Signal(f.Number()))
+		case guest.Kill:
+			s.process.Kill()
+		case guest.Ping:
+			s.conn.Send(guest.Pong, 0, nil)
+		}
+	}
+}
+
+// finish waits for the end and reports it.
+func (s *session) finish() error {
+	result, err := s.process.Wait()
+	s.copies.Wait()
+	if err != nil {
+		return s.fail(err)
+	}
+	if err := s.conn.SendMessage(guest.Ended, result); err != nil {
+		return err
+	}
+	return await()
+}
+
+// fail reports err.
+func (s *session) fail(err error) error {
+	if serr := s.conn.SendMessage(guest.Failed, guest.NewFailure(err)); serr != nil {
+		return fmt.Errorf("%w, when it was to be told: %w", serr, err)
+	}
+	return await()
+}
+
+// await gives the host the time to read the last word and end the guest.
+func await() error {
+	time.Sleep(time.Minute)
+	return fmt.Errorf("the host did not end the guest")
+}

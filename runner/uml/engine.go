@@ -1,0 +1,145 @@
+// Package uml is the engine of User Mode Linux: a kernel that is an ordinary
+// process, without any privilege, and in it the engine of namespaces.
+package uml
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+
+	"hutch/runner"
+	"hutch/runner/guest"
+	"hutch/runner/host"
+)
+
+// KernelVar names the environment variable with the path of a kernel.
+const KernelVar = "HUTCH_UML_KERNEL"
+
+// kernelName is what distributions call it.
+const kernelName = "linux.uml"
+
+// An Engine starts guests.
+type Engine struct {
+	// Box is the engine in whose boxes the kernel's process runs. Required.
+	Box runner.Engine
+	// Kernel is the path of the kernel; empty: $HUTCH_UML_KERNEL, or linux.uml
+	// in PATH.
+	Kernel string
+	// Cache is a directory of the caller's for what is built once.
+	Cache string
+	// Init is the program that becomes process 1 of the guest; empty: the one
+	// that is running.
+	Init string
+}
+
+// Name is "uml".
+func (*Engine) Name() string { return "uml" }
+
+// Probe says whether there is a kernel.
+func (e *Engine) Probe(f host.Facts) runner.Support {
+	if _, err := e.findKernel(); err != nil {
+		return runner.Support{Reason: err.Error(), Remedy: runner.Hint(err)}
+	}
+	return e.Box.Probe(f)
+}
+
+// findKernel is the path of the kernel.
+func (e *Engine) findKernel() (string, error) {
+	name, from := e.Kernel, "--kernel"
+	if name == "" {
+		name, from = os.Getenv(KernelVar), "$"+KernelVar
+	}
+	if name == "" {
+		name, from = kernelName, "PATH"
+	}
+	path, err := exec.LookPath(name)
+	if err == nil {
+		return path, nil
+	}
+	var why *exec.Error
+	if errors.As(err, &why) {
+		err = why.Err
+	}
+	return "", &runner.Error{
+		Stage: runner.StageStart, Step: "kernel " + name + " of " + from, Err: err,
+		Hint: "as root: apt-get install user-mode-linux, or name a kernel with --kernel FILE",
+	}
+}
+
+// Start boots a guest and runs s in it.
+func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) (runner.Process, error) {
+	path, err := e.findKernel()
+	if err != nil {
+		return nil, err
+	}
+	k, err := inspect(path, e.Cache)
+	if err != nil {
+		return nil, err
+	}
+	init := e.Init
+	if init == "" {
+		init = "/proc/self/exe"
+	}
+	initramfs, err := guest.Initramfs{Init: init, Modules: k.Modules, Dir: e.Cache}.Path()
+	if err != nil {
+		return nil, err
+	}
+	l := layout{kernel: path, initramfs: initramfs, memory: guestMemory(s)}
+	config := l.translate(s)
+	box, err := l.box(e.Cache)
+	if err != nil {
+		return nil, err
+	}
+	m, err := e.boot(ctx, box)
+	if err != nil {
+		return nil, err
+	}
+	p, err := guest.Start(ctx, m, config, stdio)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// boot starts the kernel in its box.
+func (e *Engine) boot(ctx context.Context, box *runner.Spec) (m guest.Machine, err error) {
+	m.Engine, m.Terminal = e.Name(), true
+	var opened []*os.File
+	pipe := func() (r, w *os.File) {
+		if err == nil {
+			r, w, err = os.Pipe()
+			opened = append(opened, r, w)
+		}
+		return r, w
+	}
+	var stdio runner.Stdio
+	stdio.In, m.To = pipe()
+	m.From, stdio.Out = pipe()
+	m.Console, stdio.Err = pipe()
+	if err == nil {
+		m.Process, err = e.Box.Start(ctx, box, stdio)
+	} else {
+		err = &runner.Error{Stage: runner.StageStart, Step: "make the guest's channel", Err: err}
+	}
+	for _, f := range opened {
+		if f != nil && (err != nil || f == stdio.In || f == stdio.Out || f == stdio.Err) {
+			f.Close()
+		}
+	}
+	return m, err
+}
+
+// args is the kernel's command line. Nothing of it comes from an image.
+func (l *layout) args() []string {
+	return []string{
+		"mem=" + strconv.FormatInt(l.memory>>20, 10) + "M",
+		"initrd=" + boxInitramfs,
+		// The channel is the first serial line, on the box's standard input and
+		// output; the console goes to its standard error.
+		"con=null", "con0=null,fd:2", "ssl=null", "ssl0=fd:0,fd:1",
+		"HUTCH_GUEST=/dev/ttyS0",
+		"quiet", "panic=-1", "umid=hutch", "uml_dir=/tmp/uml",
+	}
+}

@@ -1,0 +1,103 @@
+package uml
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"hutch/runner"
+	"hutch/runner/guest"
+)
+
+// Where things are in the box of the kernel's process.
+const (
+	boxKernel    = "/uml/linux"
+	boxInitramfs = "/uml/initramfs"
+	boxShares    = "/share"
+)
+
+// A layout says what the kernel's process sees, and where that is in the guest.
+type layout struct {
+	kernel, initramfs string
+	memory            int64 // of the guest, in bytes
+	shares            []runner.Mount
+}
+
+const (
+	// defaultMemory is that of a guest without a memory limit.
+	defaultMemory = 512 << 20
+	// kernelMemory is what the guest's kernel and process 1 need of their own.
+	kernelMemory = 96 << 20
+)
+
+// guestMemory is what the guest is given: the limit of the run is held inside
+// by a control group.
+func guestMemory(s *runner.Spec) int64 {
+	if n := s.Limits.MemoryBytes; n > 0 {
+		return (n + kernelMemory + 1<<20 - 1) &^ (1<<20 - 1)
+	}
+	return defaultMemory
+}
+
+// translate is the Spec with the guest's paths, and the shares behind them.
+func (l *layout) translate(s *runner.Spec) *guest.Config {
+	inside := *s
+	c := &guest.Config{Spec: &inside, Time: time.Now()}
+	inside.Root.Lowers = nil
+	for i, dir := range s.Root.Lowers {
+		inside.Root.Lowers = append(inside.Root.Lowers, l.share(c, fmt.Sprintf("layer%d", i), dir, true))
+	}
+	inside.Mounts = append([]runner.Mount(nil), s.Mounts...)
+	for i := range inside.Mounts {
+		if m := &inside.Mounts[i]; m.Type == runner.MountBind {
+			m.Source = l.share(c, fmt.Sprintf("bind%d", i), m.Source, m.ReadOnly)
+		}
+	}
+	return c
+}
+
+// share shows source to the guest and is where.
+func (l *layout) share(c *guest.Config, name, source string, readOnly bool) string {
+	inBox := boxShares + "/" + name
+	s := guest.Share{Type: "hostfs", Source: inBox, Target: "/share/" + name, ReadOnly: readOnly}
+	if info, err := os.Stat(source); err == nil && !info.IsDir() {
+		inBox += "/file"
+		s.File = "file"
+	}
+	l.shares = append(l.shares, runner.Mount{Type: runner.MountBind, Source: source, Target: inBox, ReadOnly: readOnly})
+	c.Shares = append(c.Shares, s)
+	return s.Target
+}
+
+// box is the Spec of the kernel's process: it sees the kernel, what that is
+// linked with, and the shares.
+func (l *layout) box(cache string) (*runner.Spec, error) {
+	empty := filepath.Join(cache, "empty")
+	if err := os.MkdirAll(empty, 0o755); err != nil {
+		return nil, &runner.Error{Stage: runner.StagePrepare, Step: "make the root of the kernel's box", Err: err, Hint: "set XDG_CACHE_HOME to a directory that can be written"}
+	}
+	core := int64(0)
+	s := &runner.Spec{
+		Version: runner.SpecVersion, Command: append([]string{boxKernel}, l.args()...),
+		Env:     []string{"HOME=/tmp", "TMPDIR=/tmp", "PATH=/uml"},
+		Workdir: "/tmp", Hostname: "uml", Init: true,
+		// The guest's memory is a file in /tmp.
+		Root:    runner.Root{Kind: runner.RootLayers, Lowers: []string{empty}, Disk: l.memory + 16<<20, Inodes: 4096},
+		Network: runner.NetworkNone, IDMap: runner.IDMapAuto,
+		Limits:   runner.Limits{CoreSizeBytes: &core},
+		Landlock: runner.Landlock{Filesystem: runner.Prefer, Scopes: runner.Prefer},
+	}
+	s.Mounts = append(s.Mounts,
+		runner.Mount{Type: runner.MountBind, Source: l.kernel, Target: boxKernel, ReadOnly: true},
+		runner.Mount{Type: runner.MountBind, Source: l.initramfs, Target: boxInitramfs, ReadOnly: true})
+	libraries, err := libraries(l.kernel)
+	if err != nil {
+		return nil, err
+	}
+	for _, lib := range libraries {
+		s.Mounts = append(s.Mounts, runner.Mount{Type: runner.MountBind, Source: lib, Target: lib, ReadOnly: true})
+	}
+	s.Mounts = append(s.Mounts, l.shares...)
+	return s, nil
+}

@@ -1,0 +1,78 @@
+package uml
+
+import (
+	"debug/elf"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"hutch/runner"
+)
+
+// libraryDirs is where the loader looks without being told, ld.so(8), with
+// Debian's directories first.
+var libraryDirs = [...]string{
+	"/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib",
+}
+
+// libraries is the loader and the shared libraries of a program, and theirs.
+func libraries(program string) ([]string, error) {
+	var out []string
+	for queue := []string{program}; len(queue) > 0; queue = queue[1:] {
+		loader, needed, err := imports(queue[0])
+		if err != nil {
+			return nil, &runner.Error{Stage: runner.StageStart, Step: "kernel " + program, Err: err, Hint: "name a User Mode Linux kernel of this machine's architecture"}
+		}
+		if loader != "" && !slices.Contains(out, loader) {
+			out = append(out, loader)
+		}
+		for _, name := range needed {
+			path, err := findLibrary(name)
+			if err != nil {
+				return nil, &runner.Error{Stage: runner.StageStart, Step: "kernel " + program, Err: err, Hint: "install what it is linked with"}
+			}
+			if !slices.Contains(out, path) {
+				out = append(out, path)
+				queue = append(queue, path)
+			}
+		}
+	}
+	return out, nil
+}
+
+// imports is what a program says of its loader and libraries.
+func imports(name string) (loader string, needed []string, err error) {
+	f, err := elf.Open(name)
+	if err != nil {
+		return "", nil, err
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP && p.Filesz > 1 && p.Filesz < 4096 {
+			b := make([]byte, p.Filesz)
+			if _, err := p.ReadAt(b, 0); err != nil {
+				return "", nil, err
+			}
+			loader = string(b[:len(b)-1])
+		}
+	}
+	if f.Section(".dynamic") == nil {
+		return loader, nil, nil
+	}
+	needed, err = f.ImportedLibraries()
+	return loader, needed, err
+}
+
+func findLibrary(name string) (string, error) {
+	if filepath.IsAbs(name) {
+		return name, nil
+	}
+	for _, dir := range libraryDirs {
+		path := filepath.Join(dir, filepath.Base(name))
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("its library %s is not installed", name)
+}
