@@ -26,10 +26,8 @@ func Wanted() bool { return os.Getpid() == 1 && os.Getenv(ChannelVar) != "" }
 func Main() {
 	// The box dies with the thread that starts it.
 	runtime.LockOSThread()
-	if err := serve(os.Getenv(ChannelVar)); err != nil {
-		// Nobody can be told but whoever reads the console.
-		fmt.Fprintf(os.Stderr, "hutch in the guest: %v\n", err)
-	}
+	// Nobody can be told but whoever reads the console.
+	fmt.Fprintf(os.Stderr, "hutch in the guest: %v\n", serve(os.Getenv(ChannelVar)))
 	unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 	os.Exit(1) // the kernel panics, which the host sees as well
 }

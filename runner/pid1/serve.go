@@ -17,7 +17,8 @@ import (
 	"hutch/runner/native"
 )
 
-// serve is the whole order of a guest's life.
+// serve is the whole order of a guest's life. It only returns when that came
+// to another end than the host's, with the reason.
 func serve(channel string) error {
 	if err := mountAll(early[:], ""); err != nil {
 		return err
