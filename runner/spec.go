@@ -64,6 +64,12 @@ type Root struct {
 	Inodes   int64 `json:"inodes"`
 }
 
+// HostDirs is what a host root shows: programs and their configuration. No
+// home, no /var with its data, no /run with its sockets.
+var HostDirs = [...]string{
+	"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix",
+}
+
 // The types of mount.
 const (
 	MountBind  = "bind"

@@ -29,8 +29,9 @@ func layers() map[string][]string {
 		// 2: the words of the domain
 		"runner": {"seccomp", "rootfs", "profiles", "runner/host"},
 		// 3
-		"runner/plan":  {"runner", "seccomp", "runner/host"},
-		"runner/guest": {"runner", "seccomp", "runner/host"},
+		"runner/plan": {"runner", "seccomp", "runner/host"},
+		// The layers of a root become a guest's disks.
+		"runner/guest": {"runner", "seccomp", "runner/host", "rootfs"},
 		// 4: the engines
 		"runner/native": {"runner/plan", "runner/cgroup", "runner/host", "runner", "seccomp"},
 		"runner/uml":    {"runner/guest", "runner/cgroup", "runner/host", "runner"},

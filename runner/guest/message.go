@@ -40,9 +40,9 @@ type Disk struct {
 
 // A Share is a directory of the host that a file server shows.
 type Share struct {
-	Type string `json:"type"` // hostfs, 9p, virtiofs
+	Type string `json:"type"` // hostfs, 9p, virtiofs, or link
 	// Source is what the file system is called with: for hostfs a path as the
-	// kernel's process sees it, else a tag.
+	// kernel's process sees it, for a symbolic link its text, else a tag.
 	Source   string `json:"source"`
 	Target   string `json:"target"`
 	Options  string `json:"options,omitempty"`

@@ -23,6 +23,8 @@ type Machine struct {
 	To, From, Console *os.File
 	// Terminal says that the guest's end of the channel is a terminal device.
 	Terminal bool
+	// Release, if not nil, is called once when the guest is gone.
+	Release func() error
 	// Boot bounds the time up to the guest's hello; 0 means 60 s.
 	Boot time.Duration
 }
@@ -260,4 +262,7 @@ func (s *Session) close() {
 		f.Close()
 	}
 	s.reading.Wait()
+	if s.m.Release != nil {
+		s.m.Release()
+	}
 }

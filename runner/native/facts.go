@@ -81,15 +81,9 @@ func lastCap() int {
 	return unix.CAP_LAST_CAP
 }
 
-// hostDirs is what a host root shows: programs and their configuration. No
-// home, no /var with its data, no /run with its sockets.
-var hostDirs = [...]string{
-	"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix",
-}
-
 func hostEntries() []plan.HostEntry {
 	var out []plan.HostEntry
-	for _, d := range hostDirs {
+	for _, d := range runner.HostDirs {
 		var st unix.Stat_t
 		if unix.Lstat(d, &st) != nil {
 			continue

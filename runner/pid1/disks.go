@@ -50,6 +50,9 @@ func (s *session) mountShares() error {
 }
 
 func mountShare(sh guest.Share) error {
+	if sh.Type == "link" {
+		return os.Symlink(sh.Source, sh.Target)
+	}
 	source, options := sh.Source, sh.Options
 	if sh.Type == "hostfs" {
 		// hostfs takes the directory as its option.

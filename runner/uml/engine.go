@@ -5,6 +5,7 @@ package uml
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
@@ -86,16 +87,23 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 	if err != nil {
 		return nil, err
 	}
-	l := layout{kernel: path, initramfs: initramfs, memory: guestMemory(s)}
+	layers, err := guest.PrepareLayers(ctx, s.Root.Lowers, maxDisks)
+	if err != nil {
+		return nil, err
+	}
+	l := layout{kernel: path, initramfs: initramfs, memory: guestMemory(s), disks: layers.Paths()}
 	config := l.translate(s)
 	box, err := l.box(e.Cache)
 	if err != nil {
+		layers.Close()
 		return nil, err
 	}
 	m, err := e.boot(ctx, box)
 	if err != nil {
+		layers.Close()
 		return nil, err
 	}
+	m.Release = layers.Close
 	p, err := guest.Start(ctx, m, config, stdio)
 	if err != nil {
 		return nil, err
@@ -133,7 +141,7 @@ func (e *Engine) boot(ctx context.Context, box *runner.Spec) (m guest.Machine, e
 
 // args is the kernel's command line. Nothing of it comes from an image.
 func (l *layout) args() []string {
-	return []string{
+	args := []string{
 		"mem=" + strconv.FormatInt(l.memory>>20, 10) + "M",
 		"initrd=" + boxInitramfs,
 		// The channel is the first serial line, on the box's standard input and
@@ -142,4 +150,9 @@ func (l *layout) args() []string {
 		"HUTCH_GUEST=/dev/ttyS0",
 		"quiet", "panic=-1", "umid=hutch", "uml_dir=/tmp/uml",
 	}
+	for i := range l.disks {
+		// Read-only, and not locked: guests share it.
+		args = append(args, fmt.Sprintf("ubd%drc=%s/%d", i, boxDisks, i))
+	}
+	return args
 }

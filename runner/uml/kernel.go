@@ -39,6 +39,8 @@ var options = [...]option{
 	{"SSL", "", "the channel to the host"},
 	{"UNIX98_PTYS", "", "terminals"},
 	{"HOSTFS", "", "shares"},
+	{"BLK_DEV_UBD", "", "disks"},
+	{"EROFS_FS", "erofs", "the layers of the root"},
 	{"OVERLAY_FS", "overlay", "what is written to the root"},
 	{"USER_NS", "", "the box"},
 	{"PID_NS", "", "the box"},

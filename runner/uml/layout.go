@@ -14,6 +14,7 @@ import (
 const (
 	boxKernel    = "/uml/linux"
 	boxInitramfs = "/uml/initramfs"
+	boxDisks     = "/disk"
 	boxShares    = "/share"
 )
 
@@ -21,8 +22,12 @@ const (
 type layout struct {
 	kernel, initramfs string
 	memory            int64 // of the guest, in bytes
+	disks             []string
 	shares            []runner.Mount
 }
+
+// maxDisks is what the kernel's driver has, less one to spare.
+const maxDisks = 15
 
 const (
 	// defaultMemory is that of a guest without a memory limit.
@@ -40,13 +45,18 @@ func guestMemory(s *runner.Spec) int64 {
 	return defaultMemory
 }
 
-// translate is the Spec with the guest's paths, and the shares behind them.
+// translate is the Spec with the guest's paths, and what is behind them.
 func (l *layout) translate(s *runner.Spec) *guest.Config {
 	inside := *s
 	c := &guest.Config{Spec: &inside, Time: time.Now()}
 	inside.Root.Lowers = nil
-	for i, dir := range s.Root.Lowers {
-		inside.Root.Lowers = append(inside.Root.Lowers, l.share(c, fmt.Sprintf("layer%d", i), dir, true))
+	for i := range l.disks {
+		d := guest.Disk{Device: "/dev/ubd" + string(rune('a'+i)), Type: guest.LayerType, Target: fmt.Sprintf("/layer/%d", i), ReadOnly: true}
+		c.Disks = append(c.Disks, d)
+		inside.Root.Lowers = append(inside.Root.Lowers, d.Target)
+	}
+	if s.Root.Kind == runner.RootHost {
+		l.hostRoot(c)
 	}
 	inside.Mounts = append([]runner.Mount(nil), s.Mounts...)
 	for i := range inside.Mounts {
@@ -57,17 +67,36 @@ func (l *layout) translate(s *runner.Spec) *guest.Config {
 	return c
 }
 
+// hostRoot shows the guest what a host root consists of, at the same places.
+func (l *layout) hostRoot(c *guest.Config) {
+	for _, dir := range runner.HostDirs {
+		if link, err := os.Readlink(dir); err == nil {
+			c.Shares = append(c.Shares, guest.Share{Type: "link", Source: link, Target: dir})
+		} else if isDir(dir) {
+			l.shareAt(c, "host"+dir, dir, dir, true)
+		}
+	}
+	if c.Spec.User == "" {
+		c.Spec.User = fmt.Sprintf("%d:%d", os.Geteuid(), os.Getegid())
+	}
+}
+
 // share shows source to the guest and is where.
 func (l *layout) share(c *guest.Config, name, source string, readOnly bool) string {
+	target := "/share/" + name
+	l.shareAt(c, name, source, target, readOnly)
+	return target
+}
+
+func (l *layout) shareAt(c *guest.Config, name, source, target string, readOnly bool) {
 	inBox := boxShares + "/" + name
-	s := guest.Share{Type: "hostfs", Source: inBox, Target: "/share/" + name, ReadOnly: readOnly}
+	s := guest.Share{Type: "hostfs", Source: inBox, Target: target, ReadOnly: readOnly}
 	if info, err := os.Stat(source); err == nil && !info.IsDir() {
 		inBox += "/file"
 		s.File = "file"
 	}
 	l.shares = append(l.shares, runner.Mount{Type: runner.MountBind, Source: source, Target: inBox, ReadOnly: readOnly})
 	c.Shares = append(c.Shares, s)
-	return s.Target
 }
 
 // box is the Spec of the kernel's process: it sees the kernel, what that is
@@ -97,6 +126,9 @@ func (l *layout) box(cache string) (*runner.Spec, error) {
 	}
 	for _, lib := range libraries {
 		s.Mounts = append(s.Mounts, runner.Mount{Type: runner.MountBind, Source: lib, Target: lib, ReadOnly: true})
+	}
+	for i, disk := range l.disks {
+		s.Mounts = append(s.Mounts, runner.Mount{Type: runner.MountBind, Source: disk, Target: fmt.Sprintf("%s/%d", boxDisks, i), ReadOnly: true})
 	}
 	s.Mounts = append(s.Mounts, l.shares...)
 	return s, nil
