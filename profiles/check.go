@@ -91,10 +91,10 @@ func (p *Profile) checkLimits() *fieldError {
 	}{
 		{"memory", int64(l.Memory)},
 		{"cpu_weight", l.CPUWeight},
-		{"processes", l.Processes},
+		{"pids", l.Processes},
 		{"open_files", l.OpenFiles},
 		{"file_size", int64(l.FileSize)},
-		{"output", int64(l.Output)},
+		{"output_limit", int64(l.Output)},
 		{"timeout", int64(l.Timeout)},
 		{"grace", int64(l.Grace)},
 		{"cpu_time", int64(l.CPUTime)},

@@ -65,14 +65,14 @@ type Limits struct {
 	CPUs       float64  `toml:"cpus"`
 	CPUWeight  int64    `toml:"cpu_weight"`
 	CPUSet     string   `toml:"cpuset"`
-	Processes  int64    `toml:"processes"`
+	Processes  int64    `toml:"pids"`
 	OpenFiles  int64    `toml:"open_files"`
 	FileSize   Size     `toml:"file_size"`
 	CoreSize   *Size    `toml:"core_size"`
 	Timeout    Duration `toml:"timeout"`
 	Grace      Duration `toml:"grace"`
 	CPUTime    Duration `toml:"cpu_time"`
-	Output     Size     `toml:"output"`
+	Output     Size     `toml:"output_limit"`
 	IORead     []string `toml:"io_read"`      // "[DEV:]BYTES" a second
 	IOWrite    []string `toml:"io_write"`     // "[DEV:]BYTES" a second
 	IOReadOps  []string `toml:"io_read_ops"`  // "[DEV:]N" a second

@@ -80,7 +80,7 @@ func TestDecodeTakes(t *testing.T) {
 	p, err := Decode("/x/mine.toml", []byte(`version = 1
 [limits]
 memory = "1.5G"
-output = 4096
+output_limit = 4096
 swap = 0
 timeout = "2m"
 [landlock]
@@ -179,7 +179,7 @@ func TestLoadMerges(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "far.toml"), `version = 1
 [limits]
 memory = "1G"
-processes = 10
+pids = 10
 [process.env]
 A = "far"
 B = "far"
@@ -194,7 +194,7 @@ allow = ["kcmp", "acct", "mount"]
 `)
 	writeFile(t, filepath.Join(dir, "second.toml"), `version = 1
 [limits]
-processes = 20
+pids = 20
 [seccomp]
 deny = ["acct"]
 `)

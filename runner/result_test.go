@@ -135,7 +135,7 @@ func TestLimitNames(t *testing.T) {
 	n := int64(0)
 	all := Limits{1, &n, 1, 1, "0", 1, []IOLimit{{}}, 1, 1, &n, time.Second, time.Second, time.Second, 1}
 	names := strings.Join(all.Names(), " ")
-	if names != "memory swap cpus cpu-weight cpuset processes io open-files file-size core-size timeout cpu-time output" {
+	if names != "memory swap cpus cpu-weight cpuset pids io open-files file-size core-size timeout cpu-time output-limit" {
 		t.Errorf("%s", names)
 	}
 	if none := (Limits{Grace: time.Second}).Names(); none == nil || len(none) != 0 {

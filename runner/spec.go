@@ -174,14 +174,14 @@ func (l Limits) Names() []string {
 		{"cpus", l.CPUs > 0},
 		{"cpu-weight", l.CPUWeight > 0},
 		{"cpuset", l.CPUSet != ""},
-		{"processes", l.Processes > 0},
+		{"pids", l.Processes > 0},
 		{"io", len(l.IO) > 0},
 		{"open-files", l.OpenFiles > 0},
 		{"file-size", l.FileSizeBytes > 0},
 		{"core-size", l.CoreSizeBytes != nil},
 		{"timeout", l.Timeout > 0},
 		{"cpu-time", l.CPUTime > 0},
-		{"output", l.OutputBytes > 0},
+		{"output-limit", l.OutputBytes > 0},
 	} {
 		if n.set {
 			names = append(names, n.name)
