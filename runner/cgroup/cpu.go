@@ -1,6 +1,9 @@
 package cgroup
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 // v2: cpu.max, cpu.weight, cpu.stat.
 // v1: cpu.cfs_quota_us (the period stays at its default of 100 ms), cpu.shares;
@@ -89,4 +92,30 @@ func cpuacctUsage(d *dir, u *Usage) {
 			*f.to = &s
 		}
 	}
+}
+
+// CPUTime is the processor time of all that ever ran in the group, also of what
+// nobody waited for. known is false where nothing counts it, Options.CPUTime,
+// and when the group is removed.
+func (g *Group) CPUTime() (used time.Duration, known bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return 0, false
+	}
+	for i := range g.dirs {
+		d := &g.dirs[i]
+		if !d.v2 && d.ctl.has(cpuacct) {
+			if n := number(d.fd, "cpuacct.usage"); n != nil {
+				return time.Duration(*n), true
+			}
+		}
+		if d.v2 {
+			if text, err := readAt(d.fd, "cpu.stat"); err == nil {
+				n, ok := keyed(text, "usage_usec")
+				return time.Duration(n) * time.Microsecond, ok
+			}
+		}
+	}
+	return 0, false
 }

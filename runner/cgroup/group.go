@@ -27,6 +27,9 @@ type Options struct {
 	// time, processes and i/o, as far as the host has the controllers. What it
 	// lacks is left out, and Usage answers nil for it.
 	Usage bool
+	// CPUTime also counts the processor time of all that runs in the group,
+	// where this user may have that counted; CPUTime answers it.
+	CPUTime bool
 	// Freezer also joins the v1 freezer, so that Kill cannot lose a race
 	// against a fork bomb that has no process limit. v2 does not need it.
 	Freezer bool
@@ -53,6 +56,8 @@ type dir struct {
 	fd   int    // O_PATH is not enough for CLONE_INTO_CGROUP: O_RDONLY|O_DIRECTORY
 	v2   bool
 	ctl  set
+	// missing names the preferred limits that the kernel lacks.
+	missing []string
 }
 
 // New makes a group and sets all of l in it. An empty name is replaced by one
@@ -94,7 +99,7 @@ func (g *Group) make(places placement, l *Limits) error {
 			return err
 		}
 		g.dirs = append(g.dirs, d)
-		if err := d.apply(p, l); err != nil {
+		if err := g.dirs[len(g.dirs)-1].apply(p, l); err != nil {
 			return err
 		}
 		if !d.v2 && d.ctl.has(memory) && l.Memory > 0 {
@@ -124,6 +129,15 @@ func (p parent) child(name string) (dir, error) {
 		return dir{}, p.denied("open "+path, err)
 	}
 	return dir{path: path, fd: fd, v2: p.v2, ctl: p.ctl}, nil
+}
+
+// Missing names the limits that were only preferred and that this kernel lacks.
+func (g *Group) Missing() []string {
+	var names []string
+	for _, d := range g.dirs {
+		names = append(names, d.missing...)
+	}
+	return names
 }
 
 // Name is the name of the group's directories.

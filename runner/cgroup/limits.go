@@ -15,6 +15,9 @@ type Limits struct {
 	// zero value is a real 0, because memory that may flow into swap without
 	// bound is not limited.
 	Swap int64
+	// SwapPreferred lets a kernel that does not account swap do without that
+	// limit; Group.Missing then names it.
+	SwapPreferred bool
 	// CPUs is the most processor time for a second of wall time: 1.5 is one
 	// processor and a half. 0: no limit. The kernel's least is 0.01.
 	CPUs float64

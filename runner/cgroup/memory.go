@@ -13,7 +13,7 @@ func memoryWanted(l *Limits) bool { return l.Memory > 0 || l.Swap > 0 }
 
 const (
 	noSwapAccounting = "the kernel does not account swap"
-	bootSwap         = "boot with swapaccount=1, or ask for no swap limit with -1"
+	bootSwap         = "boot with swapaccount=1, or leave the limit of swap out"
 )
 
 func memoryV2(l *Limits) ([]setting, error) {
@@ -26,7 +26,7 @@ func memoryV2(l *Limits) ([]setting, error) {
 	if l.limitsSwap() {
 		s = append(s, setting{
 			file: "memory.swap.max", value: itoa(l.Swap),
-			lacks: noSwapAccounting, remedy: bootSwap, optional: l.Swap == 0 && !hostSwaps(),
+			lacks: noSwapAccounting, remedy: bootSwap, optional: l.Swap == 0 && !hostSwaps(), preferred: l.preferredSwap(),
 		})
 	}
 	return s, nil
@@ -44,12 +44,19 @@ func memoryV1(l *Limits) ([]setting, error) {
 	if l.limitsSwap() {
 		s = append(s, setting{
 			file: "memory.memsw.limit_in_bytes", value: itoa(l.Memory + l.Swap),
-			lacks: noSwapAccounting, remedy: bootSwap, optional: l.Swap == 0 && !hostSwaps(),
+			lacks: noSwapAccounting, remedy: bootSwap, optional: l.Swap == 0 && !hostSwaps(), preferred: l.preferredSwap(),
 		})
 	}
 	// A group inherits a switched-off OOM killer from the one above; a box at
 	// its limit would then sleep for ever instead of ending.
 	return append(s, setting{file: "memory.oom_control", value: "0", optional: true}), nil
+}
+
+func (l *Limits) preferredSwap() string {
+	if l.SwapPreferred {
+		return "swap"
+	}
+	return ""
 }
 
 // hostSwaps reports whether this machine has swap in use: where it has none,

@@ -63,6 +63,9 @@ func extras(opt Options, haveV2 bool) set {
 	if opt.Usage && !haveV2 {
 		s |= memory | cpuacct | pids
 	}
+	if opt.CPUTime && !haveV2 {
+		s |= cpuacct
+	}
 	if opt.Freezer && !haveV2 {
 		s |= freezer
 	}

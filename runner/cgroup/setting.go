@@ -17,6 +17,8 @@ type setting struct {
 	lacks, remedy string
 	// optional: an absent file, or a device that cannot be limited, is fine.
 	optional bool
+	// preferred is optional under a name, which Missing then has.
+	preferred string
 	// invalid says what EINVAL or ERANGE from the kernel means for this value.
 	invalid string
 }
@@ -37,7 +39,12 @@ func (d *dir) apply(p parent, l *Limits) error {
 			return err
 		}
 		for i := range settings {
-			if err := d.write(c, &settings[i], p); err != nil {
+			s := &settings[i]
+			err := d.write(c, s, p)
+			if s.preferred != "" && errors.Is(err, unix.ENOENT) {
+				d.missing, err = append(d.missing, s.preferred), nil
+			}
+			if err != nil {
 				return err
 			}
 		}
