@@ -13,7 +13,7 @@ import (
 type files struct {
 	stdio  [3]int
 	self   int // a pidfd of hutch
-	status int // the write end of the reaper's pipe
+	status int // the box's end of the status socket
 	reaper int // the reaper's program, a memfd
 }
 

@@ -18,6 +18,8 @@ func (e *encoder) crossing(s *plan.Step) {
 		options := fmt.Sprintf("size=%d,nr_inodes=%d,mode=0755", s.Size, s.Inodes)
 		e.call(unix.SYS_MOUNT, e.str("tmpfs"), e.str(s.Target), e.str("tmpfs"), val(flags), e.str(options))
 		e.call(unix.SYS_CHDIR, e.str(s.Target))
+	case plan.HandOver:
+		e.handOver()
 	case plan.StageDir:
 		e.call(unix.SYS_MKDIRAT, atFDCWD, e.str(s.Target), val(s.Mode))
 	case plan.TakeScratch:

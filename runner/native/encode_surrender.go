@@ -19,7 +19,7 @@ func (e *encoder) surrender(s *plan.Step) {
 		// The kernel wakes one, and hutch waits for the same.
 		e.call(unix.SYS_FUTEX, val(address(e.running)), val(1), val(1))
 	case plan.Rlimit:
-		limit := e.mem.words(uint64(s.Size), uint64(s.Size))
+		limit := e.mem.words(uint64(s.Size), uint64(max(s.Size, s.Hard)))
 		e.call(unix.SYS_PRLIMIT64, val(0), val(s.Bits), val(at(limit)), val(0))
 	case plan.DropBounding:
 		for c := range 64 {

@@ -238,7 +238,7 @@ func TestEveryKindIsEncoded(t *testing.T) {
 var kinds = []plan.Kind{
 	plan.DieWithParent, plan.CheckParent, plan.NewSession, plan.NewKeyring, plan.Unshare, plan.MapIDs,
 	plan.TakeTree, plan.AwaitHutch, plan.OwnFiles, plan.Umask, plan.Become, plan.PrivateMounts,
-	plan.TakeProc, plan.TakeTmpfs, plan.TakeDevpts, plan.TakeScratch, plan.Stage, plan.StageDir,
+	plan.TakeProc, plan.TakeTmpfs, plan.TakeDevpts, plan.TakeScratch, plan.Stage, plan.HandOver, plan.StageDir,
 	plan.StageLayer, plan.MountOverlay, plan.MountRoot, plan.Pivot, plan.DetachHost, plan.OpenRoot,
 	plan.MakeDir, plan.MakeFile, plan.MakeLink, plan.Place, plan.PlaceDevice, plan.Mask, plan.Protect,
 	plan.WriteProc, plan.Hostname, plan.LoopbackUp, plan.ReadOnlyRoot, plan.Undumpable, plan.StartApp,

@@ -2,6 +2,7 @@ package native
 
 import (
 	"errors"
+	"time"
 
 	"hutch/runner"
 	"hutch/runner/cgroup"
@@ -13,8 +14,12 @@ func cgroupLimits(l runner.Limits) cgroup.Limits {
 		Memory: l.MemoryBytes, Swap: -1, CPUs: l.CPUs, CPUWeight: l.CPUWeight,
 		CPUSet: l.CPUSet, Processes: l.Processes,
 	}
-	if l.SwapBytes != nil {
+	switch {
+	case l.SwapBytes != nil:
 		c.Swap = *l.SwapBytes
+	case l.MemoryBytes > 0:
+		// Memory that may flow into swap without bound is not limited.
+		c.Swap, c.SwapPreferred = 0, true
 	}
 	for _, io := range l.IO {
 		c.IO = append(c.IO, cgroup.IOLimit{
@@ -28,18 +33,45 @@ func cgroupLimits(l runner.Limits) cgroup.Limits {
 // limit makes the control group, with all its limits, before the box is born.
 func (b *box) limit() error {
 	l := cgroupLimits(b.spec.Limits)
-	if l.Empty() {
+	if l.Empty() && b.spec.Limits.CPUTime == 0 {
 		return nil
 	}
-	group, err := cgroup.New("", l, cgroup.Options{})
+	group, err := cgroup.New("", l, cgroup.Options{CPUTime: true})
 	if err == nil {
 		b.group = group
 		return nil
 	}
-	e := &runner.Error{Stage: runner.StageStart, Step: "limit the box", Err: err}
+	if l.Empty() {
+		return nil // CPU time is then each process's own, and enforced says so
+	}
+	e := &runner.Error{
+		Stage: runner.StageStart, Step: "limit the box", Err: err,
+		Hint: "hutch doctor says which limits can be had here",
+	}
 	var why *cgroup.Error
 	if errors.As(err, &why) {
 		e.Hint = why.Remedy
 	}
 	return e
+}
+
+// CPUTime is what all processes of the box have used, runner.CPUClock.
+func (b *box) CPUTime() (used time.Duration, known bool) {
+	if b.group == nil {
+		return 0, false
+	}
+	return b.group.CPUTime()
+}
+
+// unlimited names what was asked for or implied and is not held in full.
+func (b *box) unlimited() []string {
+	var names []string
+	if b.group != nil {
+		names = b.group.Missing()
+	}
+	if _, known := b.CPUTime(); b.spec.Limits.CPUTime > 0 && !known {
+		// RLIMIT_CPU bounds each process by itself.
+		names = append(names, "cpu-time of all processes together")
+	}
+	return names
 }

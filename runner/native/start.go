@@ -113,10 +113,16 @@ type box struct {
 	// newborn became the box's first process, nil where that is to be cloned.
 	newborn *Newborn
 
-	pid    int
+	pid int
+	// ending is held while pidfd is used and when it is closed: who stops the
+	// run must not signal what has taken its number.
+	ending sync.Mutex
 	pidfd  int32
-	status int // the read end of the reaper's pipe, -1 without one
+	status int // hutch's end of the socket on which the box and its reaper speak
 	group  *cgroup.Group
+	// oomKills says that a process of the box was killed for want of memory, by
+	// whatever limit.
+	oomKills bool
 	// Descriptors are kept as numbers: an *os.File would set up Go's poller,
 	// which a start has no use for.
 	opened []int // closed when the box has started
@@ -193,15 +199,15 @@ func (b *box) open(f *files) error {
 		}
 	}
 	b.keep(f.self)
-	if !b.spec.Init {
-		return nil
-	}
-	var p [2]int
-	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-		return fail("make the status pipe", err)
+	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fail("make the status socket", err)
 	}
 	b.status = p[0]
 	f.status = b.keep(p[1])
+	if !b.spec.Init {
+		return nil
+	}
 	if f.reaper, err = reaperFile(); err != nil {
 		return fail("make the reaper's file", err)
 	}
@@ -353,13 +359,14 @@ func (b *box) cleanup() {
 		unix.Close(b.status)
 		b.status = -1
 	}
+	b.ending.Lock()
 	if b.pidfd >= 0 {
 		unix.Close(int(b.pidfd))
 		b.pidfd = -1
 	}
+	b.ending.Unlock()
 	if b.group != nil {
 		b.group.Kill()
 		b.group.Remove()
-		b.group = nil
 	}
 }

@@ -2,6 +2,7 @@ package native
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -27,13 +28,20 @@ func (b *box) Signal(sig os.Signal) error {
 	if s == unix.SIGKILL {
 		return b.Kill()
 	}
+	return b.send(s)
+}
+
+func (b *box) send(s syscall.Signal) error {
+	b.ending.Lock()
+	defer b.ending.Unlock()
+	if b.pidfd < 0 {
+		return os.ErrProcessDone
+	}
 	return unix.PidfdSendSignal(int(b.pidfd), s, nil, 0)
 }
 
 // Kill ends the whole box: with its first process the kernel ends them all.
-func (b *box) Kill() error {
-	return unix.PidfdSendSignal(int(b.pidfd), unix.SIGKILL, nil, 0)
-}
+func (b *box) Kill() error { return b.send(unix.SIGKILL) }
 
 // Wait returns when no process of the box is left.
 func (b *box) Wait() (runner.Result, error) {
@@ -51,15 +59,17 @@ func (b *box) Wait() (runner.Result, error) {
 		}
 	}
 	ended := time.Now()
-	// The reaper wrote before it ended, so this does not wait.
+	// They wrote before they ended, so this does not wait.
+	full := b.scratchIsFull()
 	var told [4]byte
-	if b.status >= 0 && readAll(b.status, told[:]) {
+	if readAll(b.status, told[:]) {
 		ws = unix.WaitStatus(binary.NativeEndian.Uint32(told[:]))
 	}
 	r := b.result(ws, &usage)
 	r.Timing.RunSeconds = ended.Sub(began).Seconds()
 	r.Usage.WallSeconds = runner.Seconds(ended.Sub(began))
 	b.measure(&r)
+	b.blame(&r, full)
 	b.cleanup()
 	r.Timing.CleanupSeconds = time.Since(ended).Seconds()
 	return r, nil
@@ -109,7 +119,7 @@ func (b *box) enforced() runner.Enforced {
 	e := runner.Enforced{
 		LandlockABI:   b.plan.LandlockABI,
 		UserNamespace: true,
-		Missing:       b.plan.Missing,
+		Missing:       append(b.unlimited(), b.plan.Missing...),
 		Limits:        b.spec.Limits.Names(),
 	}
 	if b.spec.Seccomp.Digest != "" {
@@ -130,14 +140,11 @@ func (b *box) measure(r *runner.Result) {
 	if b.group == nil {
 		return
 	}
-	if oom, err := b.group.OOMKilled(); err == nil && oom && r.Cause == runner.Signaled {
-		r.Cause = runner.OutOfMemory
-		r.Message = "the box used up its memory limit and the kernel killed the application"
-	}
 	u, err := b.group.Usage()
 	if err != nil {
 		return
 	}
+	b.oomKills = u.OOMKills != nil && *u.OOMKills > 0
 	for _, f := range []struct{ from, to **int64 }{
 		{&u.MemoryPeak, &r.Usage.MemoryPeakBytes},
 		{&u.ReadBytes, &r.Usage.ReadBytes},
@@ -151,4 +158,45 @@ func (b *box) measure(r *runner.Result) {
 	if u.User != nil && u.System != nil {
 		r.Usage.UserSeconds, r.Usage.SystemSeconds = u.User, u.System
 	}
+}
+
+// blame finds the limit that made the application fail, where it did: one that
+// a kernel holds and that only shows in how the application took it. What ended
+// well met no limit that mattered.
+func (b *box) blame(r *runner.Result, full bool) {
+	failed := r.Cause == runner.Signaled || r.Cause == runner.Exited && *r.ExitCode != 0
+	if !failed {
+		return
+	}
+	l := b.spec.Limits
+	oom, err := b.oomKilled()
+	switch {
+	case err == nil && oom:
+		r.Cause = runner.OutOfMemory
+		r.Message = fmt.Sprintf("the box used up its memory limit of %d bytes, and the kernel killed a process of it", l.MemoryBytes)
+	case l.CPUTime > 0 && overCPUTime(r, l.CPUTime):
+		r.Cause = runner.CPUTime
+		r.Message = fmt.Sprintf("the application was stopped when it had used its processor time of %v", l.CPUTime)
+	case full:
+		r.Cause = runner.DiskLimit
+		r.Message = fmt.Sprintf("the application failed, and what it may write (%d bytes, %d files) was used up", b.spec.Root.Disk, b.spec.Root.Inodes)
+	case b.oomKills:
+		r.Message = "the machine, or a group around hutch, ran out of memory, and the kernel killed a process of the box; its own limit was not reached"
+	}
+}
+
+func (b *box) oomKilled() (bool, error) {
+	if b.group == nil {
+		return false, nil
+	}
+	return b.group.OOMKilled()
+}
+
+// overCPUTime says whether RLIMIT_CPU ended the application: by SIGXCPU, which
+// nobody else sends, or by SIGKILL a second later, getrlimit(2).
+func overCPUTime(r *runner.Result, limit time.Duration) bool {
+	if r.Signal != "SIGKILL" || r.Usage.UserSeconds == nil || r.Usage.SystemSeconds == nil {
+		return r.Signal == "SIGXCPU"
+	}
+	return *r.Usage.UserSeconds+*r.Usage.SystemSeconds >= limit.Seconds()
 }

@@ -173,6 +173,9 @@ func (b *builder) crossing() {
 	// One tmpfs holds all that is written: the overlay, /tmp, /dev/shm. In
 	// memory, so nothing is synced when the box ends.
 	b.add(Step{Kind: Stage, Target: "/tmp", Size: r.Disk, Inodes: r.Inodes})
+	// While it is the working directory: later the image decides what its paths
+	// mean.
+	b.add(Step{Kind: HandOver})
 	b.add(Step{Kind: StageDir, Target: "root", Mode: 0o755})
 	for _, d := range b.scratchDirs() {
 		b.add(Step{Kind: StageDir, Target: d.Name, Mode: d.Mode})

@@ -16,6 +16,8 @@ var orders = []struct{ a, b Kind }{
 	{MapIDs, AwaitHutch},            // nothing below works without ids
 	{OwnFiles, Stage},               // what the box opens is not in hutch's table
 	{PrivateMounts, Stage},          // no mount may reach the host
+	{Stage, HandOver},               // while it is the working directory
+	{HandOver, MountOverlay},        // the image has no say in it
 	{TakeProc, DetachHost},          // granted only while the host's is in sight
 	{TakeTree, Pivot},               // sources are paths of the host
 	{TakeTmpfs, Pivot},              //

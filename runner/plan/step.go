@@ -56,6 +56,7 @@ const (
 	TakeDevpts     Kind = "take-devpts"
 	TakeScratch    Kind = "take-scratch"
 	Stage          Kind = "stage"
+	HandOver       Kind = "hand-over-scratch"
 	StageDir       Kind = "stage-dir"
 	StageLayer     Kind = "stage-layer"
 	MountOverlay   Kind = "mount-overlay"
@@ -114,14 +115,16 @@ type Step struct {
 	// Recursive takes the mounts below the source too.
 	Recursive bool `json:"recursive,omitempty"`
 	// IDMapped makes the source's owners appear inside under their own ids.
-	IDMapped bool     `json:"id_mapped,omitempty"`
-	Mode     uint32   `json:"mode,omitempty"`
-	Size     int64    `json:"size,omitempty"`
-	Inodes   int64    `json:"inodes,omitempty"`
-	UID      uint32   `json:"uid,omitempty"`
-	GID      uint32   `json:"gid,omitempty"`
-	IDs      []IDMap  `json:"ids,omitempty"`
-	Groups   []uint32 `json:"groups,omitempty"`
+	IDMapped bool   `json:"id_mapped,omitempty"`
+	Mode     uint32 `json:"mode,omitempty"`
+	Size     int64  `json:"size,omitempty"`
+	Inodes   int64  `json:"inodes,omitempty"`
+	// Hard is an Rlimit's hard limit where that is not Size, its soft one.
+	Hard   int64    `json:"hard,omitempty"`
+	UID    uint32   `json:"uid,omitempty"`
+	GID    uint32   `json:"gid,omitempty"`
+	IDs    []IDMap  `json:"ids,omitempty"`
+	Groups []uint32 `json:"groups,omitempty"`
 	// Bits is a set: namespaces, capabilities, Landlock rights.
 	Bits uint64 `json:"bits,omitempty"`
 	// Scopes is the set of Landlock scopes.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"hutch/runner"
 )
@@ -105,6 +106,7 @@ func (b *builder) permitted(caps uint64) uint64 {
 
 // The resources that limits use, getrlimit(2).
 const (
+	rlimitCPU    = 0
 	rlimitFsize  = 1
 	rlimitCore   = 4
 	rlimitNofile = 7
@@ -117,6 +119,14 @@ func (b *builder) rlimits() {
 	}
 	if l.CoreSizeBytes != nil {
 		add("core size", rlimitCore, *l.CoreSizeBytes)
+	}
+	if l.CPUTime > 0 {
+		// Of each process by itself, in whole seconds: what is left of the limit
+		// where no control group counts them all, and beside one a limit that
+		// holds while hutch sleeps. First a signal that says why; who is deaf to it
+		// is killed a second later.
+		n := int64((l.CPUTime + time.Second - 1) / time.Second)
+		b.add(Step{Kind: Rlimit, Data: "CPU seconds", Bits: rlimitCPU, Size: n, Hard: n + 1})
 	}
 	if l.FileSizeBytes > 0 {
 		add("file size", rlimitFsize, l.FileSizeBytes)

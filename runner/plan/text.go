@@ -120,6 +120,7 @@ func (s Step) plain() string {
 		{AwaitHutch, "wait for hutch"},
 		{OwnFiles, "own the table of file descriptors"},
 		{PrivateMounts, "make all mounts private"},
+		{HandOver, "hand a descriptor of the scratch tmpfs to hutch"},
 		{MountRoot, "mount a tmpfs for the root"},
 		{Pivot, "pivot into the root"},
 		{DetachHost, "detach the host's root"},
@@ -134,7 +135,7 @@ func (s Step) plain() string {
 		{LandlockSelf, "enforce the landlock ruleset"},
 		{CloseFiles, "close all file descriptors that are not its own"},
 		{ResetSignals, "set every signal to its default and unblock it"},
-		{ReaperFiles, "keep only the status pipe"},
+		{ReaperFiles, "keep only the status socket"},
 		{BecomeReaper, "execute the reaper"},
 	} {
 		if p.kind == s.Kind {

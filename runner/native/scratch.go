@@ -1,0 +1,52 @@
+package native
+
+import (
+	"golang.org/x/sys/unix"
+)
+
+// The box hands hutch a descriptor of its scratch file system, which holds all
+// that the application writes. Nobody else can tell whether that was full when
+// the box ended: the mount is in no namespace of hutch's, and gone with the
+// box. The socket keeps the descriptor until Wait asks for it.
+
+// handOver sends the working directory through the status socket: struct
+// msghdr, recvmsg(2), with one control message SCM_RIGHTS, unix(7), cmsg(3).
+func (e *encoder) handOver() {
+	const cmsgLen, cmsgSpace = 20, 24 // of one int
+	control := e.mem.words(cmsgLen, unix.SOL_SOCKET|unix.SCM_RIGHTS<<32, 0)
+	iov := e.mem.words(uint64(e.mem.bytes([]byte{0})), 1)
+	msg := e.mem.words(0, 0, uint64(at(iov)), 1, uint64(at(control)), cmsgSpace, 0)
+	e.call(unix.SYS_OPENAT, atFDCWD, e.str("."), val(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), val(0)).store = int32At(control, 16)
+	e.call(unix.SYS_SENDMSG, val(e.files.status), val(at(msg)), val(0))
+}
+
+// scratchIsFull says whether the box's scratch file system had no block or no
+// inode left when the box ended. It reads the box's first message.
+func (b *box) scratchIsFull() bool {
+	var text [1]byte
+	oob := make([]byte, unix.CmsgSpace(4))
+	for {
+		n, oobn, _, _, err := unix.Recvmsg(b.status, text[:], oob, unix.MSG_CMSG_CLOEXEC)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n == 0 {
+			return false
+		}
+		return full(oob[:oobn])
+	}
+}
+
+func full(oob []byte) bool {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil || len(messages) != 1 {
+		return false
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		return false
+	}
+	defer unix.Close(fds[0])
+	var fs unix.Statfs_t
+	return unix.Fstatfs(fds[0], &fs) == nil && (fs.Bfree == 0 || fs.Ffree == 0)
+}
