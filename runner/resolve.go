@@ -272,9 +272,9 @@ func ioLimits(p, f profiles.Limits) ([]IOLimit, error) {
 		{"io_write_ops", append(slices.Clone(p.IOWriteOps), f.IOWriteOps...), false, func(l *IOLimit) *int64 { return &l.WriteOps }},
 	} {
 		for _, arg := range t.list {
-			device, value, found := strings.Cut(arg, ":")
-			if !found {
-				device, value = "", arg
+			device, value := "", arg
+			if i := strings.LastIndexByte(arg, ':'); i >= 0 { // 8:0:10M has two
+				device, value = arg[:i], arg[i+1:]
 			}
 			n, err := rate(value, t.bytes)
 			if err != nil {
@@ -292,6 +292,9 @@ func ioLimits(p, f profiles.Limits) ([]IOLimit, error) {
 func rate(value string, bytes bool) (int64, error) {
 	if bytes {
 		n, err := profiles.ParseSize(value)
+		if err == nil && n <= 0 {
+			err = fmt.Errorf("size %q: expected more than nothing", value)
+		}
 		return int64(n), err
 	}
 	n, err := strconv.ParseInt(value, 10, 64)

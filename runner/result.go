@@ -90,13 +90,16 @@ type Denial struct {
 }
 
 // ExitStatus is the status that hutch itself exits with: the application's,
-// 128+N for a signal, or 124 for a timeout.
+// 128+N for a signal, or 124 for a timeout. A run that a limit ended never
+// passes for a good one, even if the application had just finished.
 func (r *Result) ExitStatus() int {
 	switch {
 	case r.Cause == Timeout:
 		return ExitTimeout
 	case r.Cause == NotStarted:
 		return ExitHutch
+	case r.ExitCode != nil && (r.Cause == OutputLimit || r.Cause == CPUTime):
+		return 128 + 9 // as if SIGKILL had met it
 	case r.ExitCode != nil:
 		return *r.ExitCode
 	default:

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -31,9 +30,12 @@ type Sandbox struct {
 	started time.Duration
 	copies  sync.WaitGroup
 	close   []io.Closer
+	output  *OutputCap // nil without a limit
 	stop    chan struct{}
 	watched sync.WaitGroup
-	expired bool
+	// ended and why are the limit that ended the run, if one did.
+	ended Cause
+	why   string
 }
 
 // NewSandbox is a Sandbox that is killed when ctx ends.
@@ -62,6 +64,9 @@ func (s *Sandbox) Start() (err error) {
 		return err
 	}
 	s.began = time.Now()
+	if n := s.Spec.Limits.OutputBytes; n > 0 {
+		s.output = NewOutputCap(n)
+	}
 	var io Stdio
 	var after []*os.File
 	defer func() {
@@ -76,12 +81,12 @@ func (s *Sandbox) Start() (err error) {
 	if io.In, err = s.input(&after); err != nil {
 		return err
 	}
-	if io.Out, err = s.output(s.Stdout, &after); err != nil {
+	if io.Out, err = s.outputTo(s.Stdout, &after); err != nil {
 		return err
 	}
 	// One writer for both keeps their order, as exec.Cmd does.
-	if io.Err = io.Out; !sameWriter(s.Stdout, s.Stderr) {
-		if io.Err, err = s.output(s.Stderr, &after); err != nil {
+	if io.Err = io.Out; !s.oneOutput() {
+		if io.Err, err = s.outputTo(s.Stderr, &after); err != nil {
 			return err
 		}
 	}
@@ -91,6 +96,12 @@ func (s *Sandbox) Start() (err error) {
 	s.started = time.Since(s.began)
 	s.watch()
 	return nil
+}
+
+// oneOutput says whether standard output and error are the same. A limit makes
+// pipes of them, so that it must look below the descriptors.
+func (s *Sandbox) oneOutput() bool {
+	return sameWriter(s.Stdout, s.Stderr) || s.output != nil && sameFile(s.Stdout, s.Stderr)
 }
 
 func sameWriter(a, b io.Writer) bool {
@@ -119,7 +130,10 @@ func (s *Sandbox) input(after *[]*os.File) (*os.File, error) {
 	return r, nil
 }
 
-func (s *Sandbox) output(to io.Writer, after *[]*os.File) (*os.File, error) {
+func (s *Sandbox) outputTo(to io.Writer, after *[]*os.File) (*os.File, error) {
+	if s.output != nil {
+		return s.cappedOutput(to, after)
+	}
 	if f, ok := to.(*os.File); ok {
 		return f, nil
 	}
@@ -138,6 +152,27 @@ func (s *Sandbox) output(to io.Writer, after *[]*os.File) (*os.File, error) {
 	return w, nil
 }
 
+// cappedOutput is a pipe out of which at most the limit is copied.
+func (s *Sandbox) cappedOutput(to io.Writer, after *[]*os.File) (*os.File, error) {
+	r, w, err := cappedPipe()
+	if err != nil {
+		return nil, &Error{Stage: StageStart, Step: "make a pipe for the output", Err: err}
+	}
+	*after = append(*after, w)
+	s.copies.Go(func() {
+		switch to := to.(type) {
+		case *os.File:
+			s.output.relay(to, r)
+		case nil:
+			io.Copy(capped{s.output, io.Discard}, r)
+		default:
+			io.Copy(capped{s.output, to}, r)
+		}
+		r.Close()
+	})
+	return w, nil
+}
+
 func null(flag int, after *[]*os.File) (*os.File, error) {
 	f, err := os.OpenFile(os.DevNull, flag, 0)
 	if err != nil {
@@ -145,39 +180,6 @@ func null(flag int, after *[]*os.File) (*os.File, error) {
 	}
 	*after = append(*after, f)
 	return f, nil
-}
-
-// watch ends the run when its time is up: SIGTERM, and after the grace period
-// the end of the whole box.
-func (s *Sandbox) watch() {
-	s.stop = make(chan struct{})
-	limit := s.Spec.Limits.Timeout
-	if s.ctx.Done() == nil && limit == 0 {
-		return
-	}
-	s.watched.Go(func() {
-		var timeout <-chan time.Time
-		if limit > 0 {
-			timeout = time.After(limit)
-		}
-		select {
-		case <-s.stop:
-			return
-		case <-s.ctx.Done():
-			s.Process.Kill()
-			return
-		case <-timeout:
-		}
-		s.expired = true
-		s.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-s.stop:
-		case <-s.ctx.Done():
-			s.Process.Kill()
-		case <-time.After(s.Spec.Limits.Grace):
-			s.Process.Kill()
-		}
-	})
 }
 
 // Wait returns when nothing of the run is left and all output is copied.
@@ -190,10 +192,13 @@ func (s *Sandbox) Wait() (Result, error) {
 	s.watched.Wait()
 	s.closeAll()
 	s.copies.Wait()
+	// The application may have ended before what it wrote last was counted.
+	if s.output != nil && s.output.Exceeded() {
+		s.end(OutputLimit)
+	}
 	r.Timing.StartSeconds = s.started.Seconds()
-	if s.expired {
-		r.Cause = Timeout
-		r.Message = "the run was stopped after its timeout of " + s.Spec.Limits.Timeout.String()
+	if s.ended != "" {
+		r.Cause, r.Message = s.ended, s.why
 	}
 	return r, err
 }

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Validate checks what can be checked without looking at the machine. The
@@ -202,13 +204,45 @@ func checkLimits(s *Spec) error {
 			return invalid("leave it out for no limit", "%s is below zero", n.what)
 		}
 	}
+	for _, least := range l.least(s.Init) {
+		if least.is > 0 && least.is < least.want {
+			return invalid("the least that works is "+least.text, "%s is too small to start with", least.what)
+		}
+	}
+	if l.CPUWeight > 10000 {
+		return invalid("it is 1 to 10000, and everybody has 100", "CPU weight %d", l.CPUWeight)
+	}
 	if l.CPUs < 0 || l.CPUs > 1<<16 {
 		return invalid("write a number of processors, as in 1.5", "cpus %v", l.CPUs)
 	}
-	if l.OpenFiles > 0 && l.OpenFiles < 8 {
-		return invalid("the least that works is 8", "%d open files are too few to start", l.OpenFiles)
+	for _, io := range l.IO {
+		if min(io.ReadBytes, io.WriteBytes, io.ReadOps, io.WriteOps) < 0 || io.ReadBytes|io.WriteBytes|io.ReadOps|io.WriteOps == 0 {
+			return invalid("write a rate above 0, each second, as in 10M or /dev/vda:10M", "io limit of device %q", io.Device)
+		}
 	}
 	return nil
+}
+
+// A leastLimit is the least of a limit with which the start itself succeeds.
+type leastLimit struct {
+	what     string
+	is, want int64
+	text     string
+}
+
+// least lists them. To add one, a line here and a script that tries it.
+func (l *Limits) least(init bool) []leastLimit {
+	processes := int64(1)
+	if init {
+		processes = 2 // the reaper is one
+	}
+	return []leastLimit{
+		{fmt.Sprintf("memory of %d bytes", l.MemoryBytes), l.MemoryBytes, 512 << 10, "512K"},
+		{fmt.Sprintf("a limit of %d processes", l.Processes), l.Processes, processes, strconv.FormatInt(processes, 10)},
+		{fmt.Sprintf("a limit of %d open files", l.OpenFiles), l.OpenFiles, 8, "8"},
+		{fmt.Sprintf("CPU time of %v", l.CPUTime), int64(l.CPUTime), int64(10 * time.Millisecond), "10ms"},
+		{fmt.Sprintf("a CPU limit of %v", l.CPUs), int64(l.CPUs * 1000), 10, "0.01"},
+	}
 }
 
 // value is *n, or 0 where there is none.

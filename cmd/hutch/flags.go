@@ -105,6 +105,7 @@ func boxSettings() []setting {
 func limitSettings() []setting {
 	return []setting{
 		{name: "memory", alias: "m", usage: "limit memory to `SIZE`", set: size(func(o *runner.Override) *profiles.Size { return &o.Settings.Limits.Memory })},
+		{name: "swap", usage: "limit swap to `SIZE` on top of memory, 0 (none) by default", set: sizeOrNone(func(o *runner.Override) **profiles.Size { return &o.Settings.Limits.Swap })},
 		{name: "cpus", usage: "limit processor time to `N` processors' worth", set: func(o *runner.Override, v string) error {
 			n, err := strconv.ParseFloat(v, 64)
 			if err != nil || !(n > 0) { // not even NaN
@@ -119,8 +120,15 @@ func limitSettings() []setting {
 			return nil
 		}},
 		{name: "pids", usage: "limit the number of processes to `N`", set: number(func(o *runner.Override) *int64 { return &o.Settings.Limits.Processes })},
+		{name: "io-read", list: true, usage: "limit reading from disks to `[DEV:]SIZE` a second, each or one", set: rates(func(o *runner.Override) *[]string { return &o.Settings.Limits.IORead })},
+		{name: "io-write", list: true, usage: "limit writing to disks to `[DEV:]SIZE` a second", set: rates(func(o *runner.Override) *[]string { return &o.Settings.Limits.IOWrite })},
+		{name: "io-read-ops", list: true, usage: "limit reads from disks to `[DEV:]N` a second", set: rates(func(o *runner.Override) *[]string { return &o.Settings.Limits.IOReadOps })},
+		{name: "io-write-ops", list: true, usage: "limit writes to disks to `[DEV:]N` a second", set: rates(func(o *runner.Override) *[]string { return &o.Settings.Limits.IOWriteOps })},
 		{name: "open-files", usage: "limit open files of a process to `N`", set: number(func(o *runner.Override) *int64 { return &o.Settings.Limits.OpenFiles })},
 		{name: "file-size", usage: "limit a file's size to `SIZE`", set: size(func(o *runner.Override) *profiles.Size { return &o.Settings.Limits.FileSize })},
+		{name: "core-size", usage: "limit a core file's size to `SIZE`, 0 for none", set: sizeOrNone(func(o *runner.Override) **profiles.Size { return &o.Settings.Limits.CoreSize })},
+		{name: "output-limit", usage: "stop the run after `SIZE` of standard output and error", set: size(func(o *runner.Override) *profiles.Size { return &o.Settings.Limits.Output })},
+		{name: "cpu-time", usage: "stop the run after `DURATION` of processor time, of all its processes", set: duration(func(o *runner.Override) *profiles.Duration { return &o.Settings.Limits.CPUTime })},
 		{name: "timeout", usage: "stop the run after `DURATION`", set: duration(func(o *runner.Override) *profiles.Duration { return &o.Settings.Limits.Timeout })},
 		{name: "grace", usage: "`DURATION` between SIGTERM and the end at a timeout", set: duration(func(o *runner.Override) *profiles.Duration { return &o.Settings.Limits.Grace })},
 	}
@@ -134,6 +142,22 @@ func size(field func(*runner.Override) *profiles.Size) func(*runner.Override, st
 		}
 		*field(o) = profiles.Size(n)
 		return err
+	}
+}
+
+// sizeOrNone is size where 0 says something.
+func sizeOrNone(field func(*runner.Override) **profiles.Size) func(*runner.Override, string) error {
+	return func(o *runner.Override, v string) error {
+		n, err := profiles.ParseSize(v)
+		*field(o) = &n
+		return err
+	}
+}
+
+func rates(field func(*runner.Override) *[]string) func(*runner.Override, string) error {
+	return func(o *runner.Override, v string) error {
+		*field(o) = append(*field(o), v)
+		return nil
 	}
 }
 
