@@ -62,6 +62,14 @@ type Root struct {
 	ReadOnly bool  `json:"read_only"`
 	Disk     int64 `json:"disk_bytes"`
 	Inodes   int64 `json:"inodes"`
+	// Keep is an absolute host path that holds what is written beyond the run:
+	// a directory, or a file with a file system in it, which caps it. Empty
+	// means memory. A directory is not capped by Disk and Inodes here; whoever
+	// names one sees to that.
+	Keep string `json:"keep,omitempty"`
+	// Diff hands the directory of what was written out to the caller, who may
+	// read it when the box is gone.
+	Diff bool `json:"diff,omitempty"`
 }
 
 // HostDirs is what a host root shows: programs and their configuration. No

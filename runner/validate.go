@@ -92,6 +92,27 @@ func checkPaths(s *Spec) error {
 	if s.Root.Kind == RootLayers && len(s.Root.Lowers) == 0 {
 		return invalid("name a directory, a tar or host", "the root has no layers")
 	}
+	return checkUpper(s)
+}
+
+// checkUpper holds what is asked of the directory that takes the writes.
+func checkUpper(s *Spec) error {
+	r := s.Root
+	if r.Keep == "" && !r.Diff {
+		return nil
+	}
+	word := "keep"
+	if r.Keep == "" {
+		word = "diff"
+	}
+	switch {
+	case r.Kind == RootHost:
+		return invalid("give a directory, a tar or an image as ROOT", "%s needs a root of its own, and the host's is read-only", word)
+	case r.ReadOnly:
+		return invalid("leave one of them out", "%s and read-only exclude each other: nothing is written", word)
+	case r.Keep != "":
+		return checkPath("keep", r.Keep)
+	}
 	return nil
 }
 

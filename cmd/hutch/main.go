@@ -38,13 +38,15 @@ func run(args []string) int {
 		Name:  "hutch",
 		Usage: "run one application in a box of its own",
 		UsageText: `hutch run [options] ROOT [--] COMMAND [ARG...]
+hutch keep ls
+hutch keep rm NAME...
 hutch profile ls
 hutch profile check FILE...
 hutch doctor`,
 		Version:                version + " (commit " + commit + ")",
 		HideHelpCommand:        true,
 		UseShortOptionHandling: false,
-		Commands:               []*cli.Command{runCommand(), doctorCommand(), profileCommand(), unpackCommand()},
+		Commands:               []*cli.Command{runCommand(), doctorCommand(), profileCommand(), unpackCommand(), keepCommand(), helperCommand()},
 		ExitErrHandler:         func(*cli.Context, error) {},
 		OnUsageError:           usageError,
 		Action: func(c *cli.Context) error {

@@ -72,6 +72,12 @@ type request struct {
 	result   *resultFile
 	quiet    bool
 	engine   *native.Engine
+	keep     string // a name; kept is that, taken
+	kept     *rootfs.Keep
+	diff     string // a file
+	// disk and inodes say that an option or a profile names a cap, which then
+	// holds for what is kept too.
+	disk, inodes bool
 }
 
 // settings are the flags that are about the run and not about the box.
@@ -87,6 +93,8 @@ func (q *request) settings() []setting {
 		{name: "engine", usage: "run on `ENGINE`: native (namespaces) or uml (a kernel as a process)", set: text(&q.choice.name)},
 		{name: "kernel", usage: "boot the guest kernel `FILE`", set: text(&q.choice.kernel)},
 		{name: "result", usage: "write the result as JSON to `FILE`, \"-\" or fd:N", set: text(&q.resultTo)},
+		{name: "keep", usage: "keep what is written to the root under `NAME`, for the next run with it", set: text(&q.keep)},
+		{name: "diff", usage: "save what was written to the root as a layer in `FILE.tar` (.tar.gz)", set: text(&q.diff)},
 		{name: "dry-run", usage: "show the `WHAT`: spec, plan or syscalls, and run nothing", set: text(&q.dryRun)},
 		{name: "quiet", alias: "q", usage: "show no progress", on: true, set: func(*runner.Override, string) error {
 			q.quiet = true
@@ -131,6 +139,9 @@ func (q *request) parse(args []string, table []setting) error {
 	if err := q.choice.check(); err != nil {
 		return err
 	}
+	if err := q.parseDiff(); err != nil {
+		return err
+	}
 	q.root = args[0]
 	q.override.Command = args[1:]
 	if len(args) > 1 && args[1] == "--" {
@@ -157,6 +168,10 @@ func (q *request) run() (runner.Result, error) {
 	if err != nil {
 		return runner.Result{}, err
 	}
+	defer q.release()
+	if err := q.takeUpper(root, spec); err != nil {
+		return runner.Result{}, err
+	}
 	if q.dryRun != "" {
 		return runner.Result{}, dryRun(q.dryRun, spec)
 	}
@@ -172,6 +187,12 @@ func (q *request) run() (runner.Result, error) {
 	slimLater()
 	result, err := s.Wait()
 	result.Timing.PrepareSeconds = prepared.Seconds()
+	if q.kept != nil && !q.kept.Capped {
+		result.Enforced.Missing = append(result.Enforced.Missing, "disk")
+	}
+	if derr := q.writeDiff(spec, s.Process); err == nil {
+		err = derr
+	}
 	return result, err
 }
 
@@ -257,6 +278,8 @@ func (q *request) resolve(root *rootfs.Root) (*runner.Spec, error) {
 	if err != nil {
 		return nil, profileError(err)
 	}
+	q.disk = max(p.Filesystem.Disk, q.override.Settings.Filesystem.Disk) > 0
+	q.inodes = max(p.Filesystem.Inodes, q.override.Settings.Filesystem.Inodes) > 0
 	spec, err := runner.Resolve(p, root, q.override)
 	if err != nil {
 		return nil, err

@@ -45,8 +45,7 @@ const (
 	shownBytes = 160
 )
 
-// Tail is the last lines, without control characters and without the addresses
-// of a call trace.
+// Tail is the last lines, without control characters.
 func (c *Console) Tail() []string {
 	var out []string
 	for line := range strings.SplitSeq(c.text(), "\n") {
@@ -59,7 +58,7 @@ func (c *Console) Tail() []string {
 		if len(line) > shownBytes {
 			line = line[:shownBytes]
 		}
-		if line != "" && !strings.HasPrefix(line, "[<") {
+		if line != "" {
 			out = append(out, line)
 		}
 	}

@@ -15,6 +15,9 @@ type files struct {
 	self   int // a pidfd of hutch
 	status int // the box's end of the status socket
 	reaper int // the reaper's program, a memfd
+	// Where they are wanted: a mounted file system, a lock that the reaper
+	// holds.
+	image, lock int
 }
 
 // An encoder turns the steps of a plan into ops. All strings, pointers and

@@ -29,8 +29,16 @@ func (e *encoder) crossing(s *plan.Step) {
 		}
 	case plan.StageLayer:
 		e.call(unix.SYS_MOVE_MOUNT, e.slot(s.Name), e.str(""), atFDCWD, e.str(s.Target), val(unix.MOVE_MOUNT_F_EMPTY_PATH))
+	case plan.KeepDirs:
+		e.keepDirs(s.Target)
 	case plan.MountOverlay:
-		options := "userxattr,upperdir=upper,workdir=work,lowerdir=" + strings.Join(s.Words, ":")
+		options := "userxattr,upperdir=" + s.Target + ",workdir=" + s.Data
+		if s.Target != "upper" {
+			// Without it the unmount waits until all that the host has written to
+			// that file system is on the disk.
+			options += ",volatile"
+		}
+		options += ",lowerdir=" + strings.Join(s.Words, ":")
 		e.call(unix.SYS_MOUNT, e.str("overlay"), e.str("root"), e.str("overlay"), val(flags), e.str(options))
 		e.call(unix.SYS_CHDIR, e.str("root"))
 	case plan.MountRoot:
@@ -45,6 +53,18 @@ func (e *encoder) crossing(s *plan.Step) {
 	default:
 		e.inside(s)
 	}
+}
+
+// keepDirs makes the two directories of an overlay that is kept. A volatile
+// overlay refuses a work directory that one before it has marked, so the mark
+// is taken away; all else in there the kernel itself cleans, overlayfs.rst.
+func (e *encoder) keepDirs(in string) {
+	e.call(unix.SYS_MKDIRAT, atFDCWD, e.str(in+"/upper"), val(0o755)).or(unix.EEXIST)
+	e.call(unix.SYS_MKDIRAT, atFDCWD, e.str(in+"/work"), val(0o700)).or(unix.EEXIST)
+	const mark = "/work/work/incompat"
+	e.call(unix.SYS_UNLINKAT, atFDCWD, e.str(in+mark+"/volatile/dirty"), val(0)).or(unix.ENOENT)
+	e.call(unix.SYS_UNLINKAT, atFDCWD, e.str(in+mark+"/volatile"), val(unix.AT_REMOVEDIR)).or(unix.ENOENT)
+	e.call(unix.SYS_UNLINKAT, atFDCWD, e.str(in+mark), val(unix.AT_REMOVEDIR)).or(unix.ENOENT)
 }
 
 // Lookups of paths that an image may have shaped: never out of the root,

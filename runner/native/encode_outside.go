@@ -31,6 +31,10 @@ func (e *encoder) one(s *plan.Step) {
 		// Written by start, which alone knows the box's pid.
 	case plan.TakeTree:
 		e.takeTree(s)
+	case plan.TakeImage:
+		// Mounted by start, on nothing.
+		e.call(unix.SYS_FCNTL, val(e.files.image), val(unix.F_DUPFD_CLOEXEC), val(3)).to(e, s.Name)
+		e.mapIDs(s, 0)
 	case plan.AwaitHutch:
 		// EAGAIN: hutch was ready first.
 		e.call(unix.SYS_FUTEX, val(address(&e.shared.ready)), val(0), val(0), val(0)).or(unix.EAGAIN)
@@ -90,14 +94,18 @@ func (e *encoder) takeTree(s *plan.Step) {
 	}
 	e.setAttr(tree, recursive, e.attr(unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|readOnly(s), 0))
 	if s.IDMapped {
-		attr := e.attr(unix.MOUNT_ATTR_IDMAP, 0)
-		e.userns = append(e.userns, attr)
-		o := e.setAttr(tree, recursive, attr)
-		if s.ReadOnly && !isLayer(s) {
-			// A file system that cannot map ids shows its files as nobody's: less
-			// than was hoped, never more.
-			o.or(unix.EINVAL)
-		}
+		e.mapIDs(s, recursive)
+	}
+}
+
+func (e *encoder) mapIDs(s *plan.Step, recursive uint64) {
+	attr := e.attr(unix.MOUNT_ATTR_IDMAP, 0)
+	e.userns = append(e.userns, attr)
+	o := e.setAttr(e.slot(s.Name), recursive, attr)
+	if s.ReadOnly && !isLayer(s) {
+		// A file system that cannot map ids shows its files as nobody's: less
+		// than was hoped, never more.
+		o.or(unix.EINVAL)
 	}
 }
 

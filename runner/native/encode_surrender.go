@@ -69,8 +69,14 @@ func (e *encoder) surrender(s *plan.Step) {
 		e.execute(s)
 	case plan.ReaperFiles:
 		e.call(unix.SYS_FCNTL, val(e.files.status), val(unix.F_DUPFD_CLOEXEC), val(3)).to(e, "status")
+		last := 0
+		if s.Name != "" && e.files.lock > 0 {
+			last = 1
+			e.call(unix.SYS_FCNTL, val(e.files.lock), val(unix.F_DUPFD_CLOEXEC), val(3)).to(e, "lock")
+			e.call(unix.SYS_DUP3, e.slot("lock"), val(1), val(0))
+		}
 		e.call(unix.SYS_DUP3, e.slot("status"), val(0), val(0))
-		e.call(unix.SYS_CLOSE_RANGE, val(1), val(^uint32(0)), val(unix.CLOSE_RANGE_CLOEXEC))
+		e.call(unix.SYS_CLOSE_RANGE, val(last+1), val(^uint32(0)), val(unix.CLOSE_RANGE_CLOEXEC))
 	case plan.BecomeReaper:
 		e.call(unix.SYS_EXECVEAT, val(e.files.reaper), e.str(""), val(e.mem.vector([]string{"hutch-init"})), val(e.mem.vector(nil)), val(unix.AT_EMPTY_PATH))
 	default:
@@ -102,7 +108,10 @@ func (e *encoder) stdio() {
 // failed is found out afterwards, in hutch.
 func (e *encoder) execute(s *plan.Step) {
 	argv, envp := e.mem.vector(s.Words), e.mem.vector(s.Env)
-	candidates := Candidates(s.Words[0], s.Env)
+	candidates := []string{s.Source}
+	if s.Source == "" {
+		candidates = Candidates(s.Words[0], s.Env)
+	}
 	for i, c := range candidates {
 		o := e.call(unix.SYS_EXECVE, e.str(c), val(argv), val(envp))
 		if i < len(candidates)-1 {

@@ -44,7 +44,7 @@ func gather(s *runner.Spec, m ids) (plan.Facts, error) {
 		return f, err
 	}
 	findCovered(s, m.same, f.IsDir)
-	return f, nil
+	return f, findKeep(s, m, f.IsDir)
 }
 
 // findUser resolves the user inside the root.
@@ -116,6 +116,26 @@ func findSources(s *runner.Spec, isDir map[string]bool) error {
 	if err := unix.Stat("/dev/null", &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != unix.Mkdev(1, 3) {
 		return &runner.Error{Stage: runner.StagePrepare, Step: "/dev/null of this machine is not the null device", Err: err, Hint: "mend the host's /dev: mknod -m 666 /dev/null c 1 3"}
 	}
+	return nil
+}
+
+// findKeep tells a directory from a file system in a file.
+func findKeep(s *runner.Spec, m ids, isDir map[string]bool) error {
+	keep := s.Root.Keep
+	if keep == "" {
+		return nil
+	}
+	var st unix.Stat_t
+	// What is not there will be a directory, and taking it fails in the box's
+	// words; a dry run makes nothing.
+	dir := unix.Lstat(keep, &st) != nil || st.Mode&unix.S_IFMT == unix.S_IFDIR
+	if !dir && !m.privileged {
+		return &runner.Error{
+			Stage: runner.StagePrepare, Step: "keep in " + keep, Err: errors.New("only root may mount a file system in a file"),
+			Hint: "run as root, or keep without --disk",
+		}
+	}
+	isDir[keep] = dir
 	return nil
 }
 

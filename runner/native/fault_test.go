@@ -42,7 +42,7 @@ func startChangedOn(s *runner.Spec, out *os.File, plans func(*plan.Plan), ops fu
 	if plans != nil {
 		plans(p)
 	}
-	b := &box{spec: s, plan: p, ids: ids, pidfd: -1, status: -1}
+	b := &box{spec: s, plan: p, ids: ids, facts: &facts, pidfd: -1, status: -1, upper: -1, image: -1}
 	defer func() {
 		if err != nil {
 			b.cleanup()
@@ -89,7 +89,15 @@ func faultSpecs(t *testing.T) map[string]*runner.Spec {
 	host.Capabilities = nil
 	bare := newSpec(t, "exit", "0")
 	bare.Init, bare.Root.ReadOnly, bare.IDMap = false, true, runner.IDMapSingle
-	return map[string]*runner.Spec{"layers": root, "host": host, "no init": bare}
+	keep := newSpec(t, "exit", "0")
+	keep.Root.Keep, keep.Root.Diff = tempDir(t), true
+	list := map[string]*runner.Spec{"layers": root, "host": host, "no init": bare, "keep": keep}
+	if isRoot() {
+		image := newSpec(t, "exit", "0")
+		image.Root.Keep = keepImage(t)
+		list["image"] = image
+	}
+	return list
 }
 
 // Every system call of the way into a box fails in turn. Each time the error
@@ -102,7 +110,7 @@ func TestEveryCallFails(t *testing.T) {
 			if err != nil {
 				t.Fatalf("unchanged: %v", err)
 			}
-			if r, err := b.Wait(); err != nil || r.ExitCode == nil || *r.ExitCode != 0 {
+			if r, err := ended(b); err != nil || r.ExitCode == nil || *r.ExitCode != 0 {
 				t.Fatalf("unchanged: %v %v", r, err)
 			}
 			before := takeTrace(t)
@@ -135,12 +143,12 @@ func TestEveryCallFails(t *testing.T) {
 						if err != nil {
 							t.Fatal(err)
 						}
-						b.Wait()
+						ended(b)
 						break
 					}
 					failed++
 					if err == nil {
-						b.Wait()
+						ended(b)
 						if skipped {
 							continue
 						}
@@ -174,6 +182,15 @@ func TestEveryCallFails(t *testing.T) {
 			t.Logf("%d calls", failed)
 		})
 	}
+}
+
+// ended is Wait, and nothing of what was handed out is kept.
+func ended(b *box) (runner.Result, error) {
+	r, err := b.Wait()
+	if upper := b.Upper(); upper != nil {
+		upper.Close()
+	}
+	return r, err
 }
 
 // programs is every program of a start.
@@ -228,7 +245,7 @@ func TestEveryKindIsEncoded(t *testing.T) {
 		}
 	}
 	for _, k := range kinds {
-		if !seen[k] && !(k == plan.Become && !isRoot()) && !(k == plan.SetGroups && !isRoot()) {
+		if !seen[k] && (isRoot() || k != plan.Become && k != plan.SetGroups && k != plan.TakeImage) {
 			t.Errorf("no test plan has %s", k)
 		}
 	}
@@ -239,7 +256,7 @@ var kinds = []plan.Kind{
 	plan.DieWithParent, plan.CheckParent, plan.NewSession, plan.NewKeyring, plan.Unshare, plan.MapIDs,
 	plan.TakeTree, plan.AwaitHutch, plan.OwnFiles, plan.Umask, plan.Become, plan.PrivateMounts,
 	plan.TakeProc, plan.TakeTmpfs, plan.TakeDevpts, plan.TakeScratch, plan.Stage, plan.HandOver, plan.StageDir,
-	plan.StageLayer, plan.MountOverlay, plan.MountRoot, plan.Pivot, plan.DetachHost, plan.OpenRoot,
+	plan.StageLayer, plan.TakeImage, plan.KeepDirs, plan.MountOverlay, plan.MountRoot, plan.Pivot, plan.DetachHost, plan.OpenRoot,
 	plan.MakeDir, plan.MakeFile, plan.MakeLink, plan.Place, plan.PlaceDevice, plan.Mask, plan.Protect,
 	plan.WriteProc, plan.Hostname, plan.LoopbackUp, plan.ReadOnlyRoot, plan.Undumpable, plan.StartApp,
 	plan.Rlimit, plan.DropBounding, plan.SetGroups, plan.SetIDs, plan.SetCaps, plan.Workdir, plan.Stdio,

@@ -21,7 +21,8 @@ func (e *encoder) handOver() {
 }
 
 // scratchIsFull says whether the box's scratch file system had no block or no
-// inode left when the box ended. It reads the box's first message.
+// inode left when the box ended, and holds on to what was written where that
+// is wanted. It reads the box's first message.
 func (b *box) scratchIsFull() bool {
 	var text [1]byte
 	oob := make([]byte, unix.CmsgSpace(4))
@@ -33,20 +34,42 @@ func (b *box) scratchIsFull() bool {
 		if err != nil || n == 0 {
 			return false
 		}
-		return full(oob[:oobn])
+		scratch := received(oob[:oobn])
+		if scratch < 0 {
+			return false
+		}
+		defer unix.Close(scratch)
+		b.takeUpper(scratch)
+		return full(scratch)
 	}
 }
 
-func full(oob []byte) bool {
+// takeUpper opens what was written. The scratch file system and this name in
+// it were never in the application's reach.
+func (b *box) takeUpper(scratch int) {
+	if !b.spec.Root.Diff || b.spec.Root.Keep != "" {
+		return
+	}
+	fd, err := unix.Openat(scratch, "upper", unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err == nil {
+		b.upper = fd
+	}
+}
+
+// received is the one descriptor of a message, -1 without.
+func received(oob []byte) int {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil || len(messages) != 1 {
-		return false
+		return -1
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil || len(fds) != 1 {
-		return false
+		return -1
 	}
-	defer unix.Close(fds[0])
+	return fds[0]
+}
+
+func full(scratch int) bool {
 	var fs unix.Statfs_t
-	return unix.Fstatfs(fds[0], &fs) == nil && (fs.Bfree == 0 || fs.Ffree == 0)
+	return unix.Fstatfs(scratch, &fs) == nil && (fs.Bfree == 0 || fs.Ffree == 0)
 }

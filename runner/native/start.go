@@ -25,6 +25,7 @@ type Engine struct {
 	newborn *Newborn
 	// sameIDs: the ids of a box are those of this machine.
 	sameIDs bool
+	lock    int // see Hold
 }
 
 // New is the native engine.
@@ -91,7 +92,10 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 		return nil, err
 	}
 	for {
-		b := &box{spec: s, plan: p, ids: ids, user: [2]uint32{facts.UID, facts.GID}, pidfd: -1, status: -1}
+		b := &box{
+			spec: s, plan: p, ids: ids, facts: &facts, user: [2]uint32{facts.UID, facts.GID},
+			pidfd: -1, status: -1, upper: -1, image: -1, lock: e.lock,
+		}
 		err := b.start(e, stdio)
 		if err == nil {
 			return b, nil
@@ -110,6 +114,8 @@ type box struct {
 	ids  ids
 	user [2]uint32 // uid and gid inside
 	enc  *encoder
+	// facts is what the plan was built on.
+	facts *plan.Facts
 	// newborn became the box's first process, nil where that is to be cloned.
 	newborn *Newborn
 
@@ -119,6 +125,9 @@ type box struct {
 	ending sync.Mutex
 	pidfd  int32
 	status int // hutch's end of the socket on which the box and its reaper speak
+	lock   int // see Hold
+	image  int // the mounted file system that keeps the writes, -1 without one
+	upper  int // what was written to memory, -1 when nobody wants it
 	group  *cgroup.Group
 	// oomKills says that a process of the box was killed for want of memory, by
 	// whatever limit.
@@ -199,6 +208,9 @@ func (b *box) open(f *files) error {
 		}
 	}
 	b.keep(f.self)
+	if err := b.openKeep(f); err != nil {
+		return err
+	}
 	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fail("make the status socket", err)
@@ -355,9 +367,11 @@ func (b *box) reapFirst() {
 // cleanup gives back all that a box held.
 func (b *box) cleanup() {
 	b.closeOpened()
-	if b.status >= 0 {
-		unix.Close(b.status)
-		b.status = -1
+	for _, fd := range []*int{&b.status, &b.image} {
+		if *fd >= 0 {
+			unix.Close(*fd)
+			*fd = -1
+		}
 	}
 	b.ending.Lock()
 	if b.pidfd >= 0 {

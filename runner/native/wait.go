@@ -61,6 +61,7 @@ func (b *box) Wait() (runner.Result, error) {
 	ended := time.Now()
 	// They wrote before they ended, so this does not wait.
 	full := b.scratchIsFull()
+	full = b.keepIsFull() || full
 	var told [4]byte
 	if readAll(b.status, told[:]) {
 		ws = unix.WaitStatus(binary.NativeEndian.Uint32(told[:]))
@@ -180,6 +181,9 @@ func (b *box) blame(r *runner.Result, full bool) {
 	case full:
 		r.Cause = runner.DiskLimit
 		r.Message = fmt.Sprintf("the application failed, and what it may write (%d bytes, %d files) was used up", b.spec.Root.Disk, b.spec.Root.Inodes)
+		if b.spec.Root.Keep != "" {
+			r.Message = "the application failed, and the place where its writes are kept, or the scratch space, was full"
+		}
 	case b.oomKills:
 		r.Message = "the machine, or a group around hutch, ran out of memory, and the kernel killed a process of the box; its own limit was not reached"
 	}

@@ -120,6 +120,7 @@ func (b *builder) trees() {
 	for i, l := range b.spec.Root.Lowers {
 		b.add(Step{Kind: TakeTree, Name: layerName(i), Source: l, Dir: true, ReadOnly: true, IDMapped: b.idMapped(), Recursive: !b.facts.Privileged})
 	}
+	b.takeKeep()
 	for _, h := range b.hostEntries() {
 		if h.Link == "" {
 			// Not id-mapped: what only root may read stays unreadable inside.
@@ -133,6 +134,19 @@ func (b *builder) trees() {
 	}
 	for _, d := range devices {
 		b.add(Step{Kind: TakeTree, Name: "dev:" + d, Source: "/dev/" + d})
+	}
+}
+
+// takeKeep takes the place of the writes that are kept. Its owners are mapped
+// like those of the layers, so that another range another day finds the same.
+func (b *builder) takeKeep() {
+	keep := b.spec.Root.Keep
+	switch {
+	case keep == "":
+	case b.facts.IsDir[keep]:
+		b.add(Step{Kind: TakeTree, Name: "keep", Source: keep, Dir: true, IDMapped: b.facts.Privileged})
+	default:
+		b.add(Step{Kind: TakeImage, Name: "keep", Source: keep, IDMapped: true})
 	}
 }
 
@@ -187,8 +201,7 @@ func (b *builder) crossing() {
 	if r.Kind == runner.RootHost {
 		b.add(Step{Kind: MountRoot})
 	} else {
-		b.add(Step{Kind: StageDir, Target: "upper", Mode: 0o755})
-		b.add(Step{Kind: StageDir, Target: "work", Mode: 0o755})
+		upper := b.upper()
 		var dirs []string
 		for i := range r.Lowers {
 			dir := fmt.Sprintf("l%d", i)
@@ -196,10 +209,25 @@ func (b *builder) crossing() {
 			b.add(Step{Kind: StageDir, Target: dir, Mode: 0o755})
 			b.add(Step{Kind: StageLayer, Name: layerName(i), Target: dir})
 		}
-		b.add(Step{Kind: MountOverlay, Words: dirs})
+		b.add(Step{Kind: MountOverlay, Target: upper + "upper", Data: upper + "work", Words: dirs})
 	}
 	b.add(Step{Kind: Pivot})
 	b.add(Step{Kind: DetachHost})
+}
+
+// upper makes the directories that take the writes, and gives the directory
+// that they are in.
+func (b *builder) upper() (in string) {
+	if b.spec.Root.Keep == "" {
+		b.add(Step{Kind: StageDir, Target: "upper", Mode: 0o755})
+		b.add(Step{Kind: StageDir, Target: "work", Mode: 0o755})
+	} else {
+		in = "keep/"
+		b.add(Step{Kind: StageDir, Target: "keep", Mode: 0o755})
+		b.add(Step{Kind: StageLayer, Name: "keep", Target: "keep"})
+		b.add(Step{Kind: KeepDirs, Target: "keep"})
+	}
+	return in
 }
 
 // inside furnishes the root.

@@ -15,6 +15,8 @@ import (
 var orders = []struct{ a, b Kind }{
 	{MapIDs, AwaitHutch},            // nothing below works without ids
 	{OwnFiles, Stage},               // what the box opens is not in hutch's table
+	{TakeImage, Pivot},              //
+	{KeepDirs, MountOverlay},        // its upper and work directories
 	{PrivateMounts, Stage},          // no mount may reach the host
 	{Stage, HandOver},               // while it is the working directory
 	{HandOver, MountOverlay},        // the image has no say in it
@@ -103,7 +105,7 @@ func violations(s *runner.Spec, f Facts, p *Plan) []string {
 		if step.Kind == Place && !slices.ContainsFunc(p.Steps[:i], func(t Step) bool { return taken(t) == step.Name }) {
 			bad("step %d places %s, which nothing took", i, step.Name)
 		}
-		if (step.By == Hutch) != (step.Paragraph == Outside && (step.Kind == MapIDs || step.Kind == TakeTree && f.Privileged)) {
+		if (step.By == Hutch) != (step.Paragraph == Outside && (step.Kind == MapIDs || step.Kind == TakeImage || step.Kind == TakeTree && f.Privileged)) {
 			bad("step %d, %s, is %s's", i, step, step.By)
 		}
 		if own := step.Target == "/proc" || step.Target == "/dev" || strings.HasPrefix(step.Target, "/dev/"); step.Kind == Place && own && step.Data != "no-symlinks" {

@@ -73,6 +73,9 @@ func facts(s *runner.Spec, who string) Facts {
 	for _, p := range append(slices.Clone(s.Hidden), s.Protected...) {
 		f.IsDir[p] = !strings.Contains(filepath.Base(p), "k") // any mixture of both
 	}
+	if s.Root.Keep != "" {
+		f.IsDir[s.Root.Keep] = !strings.HasSuffix(s.Root.Keep, ".img")
+	}
 	for _, m := range s.Mounts {
 		if m.Type == runner.MountBind {
 			f.IsDir[m.Source] = !strings.Contains(m.Source, "file")
@@ -110,6 +113,11 @@ func TestGolden(t *testing.T) {
 		{"host-root", "root", rootfs.KindHost, nil},
 		{"host-single", "single", rootfs.KindHost, func(s *runner.Spec, f *Facts) { binds(s) }},
 		{"read-only", "root", rootfs.KindDir, func(s *runner.Spec, _ *Facts) { s.Root.ReadOnly = true }},
+		{"keep", "root", rootfs.KindDir, func(s *runner.Spec, _ *Facts) {
+			s.Root.Keep = "/store/keep/x/data"
+		}},
+		{"keep-single", "single", rootfs.KindDir, func(s *runner.Spec, _ *Facts) { s.Root.Keep = "/store/keep/x/data" }},
+		{"keep-image", "root", rootfs.KindDir, func(s *runner.Spec, _ *Facts) { s.Root.Keep = "/store/keep/x/disk.img" }},
 		{"binds", "root", rootfs.KindDir, func(s *runner.Spec, _ *Facts) { binds(s) }},
 		{"user", "root", rootfs.KindDir, func(_ *runner.Spec, f *Facts) {
 			f.UID, f.GID, f.Groups, f.Home = 33, 44, []uint32{44, 5}, "/srv/web"

@@ -59,6 +59,8 @@ const (
 	HandOver       Kind = "hand-over-scratch"
 	StageDir       Kind = "stage-dir"
 	StageLayer     Kind = "stage-layer"
+	TakeImage      Kind = "take-image"
+	KeepDirs       Kind = "keep-dirs"
 	MountOverlay   Kind = "mount-overlay"
 	MountRoot      Kind = "mount-root"
 	Pivot          Kind = "pivot"
@@ -104,7 +106,8 @@ type Step struct {
 	Kind      Kind      `json:"kind"`
 	// Name is the detached tree that the step makes or uses.
 	Name string `json:"name,omitempty"`
-	// Source is a host path, Target a path inside the root.
+	// Source is a host path, Target a path inside the root. A command with a
+	// source is executed from there, whatever its first word.
 	Source string `json:"source,omitempty"`
 	Target string `json:"target,omitempty"`
 	// Data is what a file gets, where a link points, a filter's name.

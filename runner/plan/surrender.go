@@ -72,7 +72,12 @@ func (b *builder) surrender() error {
 		b.by = Reaper
 		b.add(Step{Kind: NoNewPrivs})
 		b.add(Step{Kind: SetCaps})
-		b.add(Step{Kind: ReaperFiles})
+		files := Step{Kind: ReaperFiles}
+		if b.spec.Root.Keep != "" {
+			// If hutch is killed, nobody else may write there while the box dies.
+			files.Name = "lock"
+		}
+		b.add(files)
 		b.add(Step{Kind: BecomeReaper})
 	}
 	return nil

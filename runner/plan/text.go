@@ -43,8 +43,20 @@ func (s Step) String() string {
 		return fmt.Sprintf("make scratch directory %s mode %#o", s.Target, s.Mode)
 	case StageLayer:
 		return fmt.Sprintf("attach %s at %s", s.Name, s.Target)
+	case TakeImage:
+		return "mount the file system in " + s.Source + attributes(s)
+	case KeepDirs:
+		return "make upper and a fresh work directory in " + s.Target
 	case MountOverlay:
+		if s.Target != "upper" {
+			return "mount overlay of " + strings.Join(s.Words, ":") + ", written to " + s.Target + ", not synced at the end"
+		}
 		return "mount overlay of " + strings.Join(s.Words, ":")
+	case ReaperFiles:
+		if s.Name != "" {
+			return "keep only the status socket and the " + s.Name
+		}
+		return "keep only the status socket"
 	case MakeDir:
 		return "make directory " + s.Target
 	case MakeFile:
@@ -135,7 +147,6 @@ func (s Step) plain() string {
 		{LandlockSelf, "enforce the landlock ruleset"},
 		{CloseFiles, "close all file descriptors that are not its own"},
 		{ResetSignals, "set every signal to its default and unblock it"},
-		{ReaperFiles, "keep only the status socket"},
 		{BecomeReaper, "execute the reaper"},
 	} {
 		if p.kind == s.Kind {

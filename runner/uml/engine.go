@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"time"
 
 	"hutch/runner"
 	"hutch/runner/guest"
@@ -31,13 +30,9 @@ type Engine struct {
 	Kernel string
 	// Cache is a directory of the caller's for what is built once.
 	Cache string
-	// Store keeps the images of layers; empty: the default one.
-	Store string
 	// Init is the program that becomes process 1 of the guest; empty: the one
 	// that is running.
 	Init string
-	// Boot and Answer bound how long a guest may take, as in guest.Machine.
-	Boot, Answer time.Duration
 }
 
 // Name is "uml".
@@ -92,7 +87,7 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 	if err != nil {
 		return nil, err
 	}
-	layers, err := guest.PrepareLayers(ctx, s.Root.Lowers, e.Store, maxDisks)
+	layers, err := guest.PrepareLayers(ctx, s.Root.Lowers, maxDisks)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +113,7 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 
 // boot starts the kernel in its box.
 func (e *Engine) boot(ctx context.Context, box *runner.Spec) (m guest.Machine, err error) {
-	m = guest.Machine{Engine: e.Name(), Terminal: true, Boot: e.Boot, Answer: e.Answer}
+	m.Engine, m.Terminal = e.Name(), true
 	var opened []*os.File
 	pipe := func() (r, w *os.File) {
 		if err == nil {
@@ -153,7 +148,7 @@ func (l *layout) args() []string {
 		// output; the console goes to its standard error.
 		"con=null", "con0=null,fd:2", "ssl=null", "ssl0=fd:0,fd:1",
 		"HUTCH_GUEST=/dev/ttyS0",
-		"quiet", "panic=-1", "noreboot", "umid=hutch", "uml_dir=/tmp/uml",
+		"quiet", "panic=-1", "umid=hutch", "uml_dir=/tmp/uml",
 	}
 	for i := range l.disks {
 		// Read-only, and not locked: guests share it.
