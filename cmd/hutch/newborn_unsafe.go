@@ -44,7 +44,7 @@ static struct newborn newborn = {.pid = -1, .pidfd = -1, .self = -1};
 static struct newborn *the_newborn(void) { return &newborn; }
 
 #define CLONED (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID)
-#define UNSHARED (CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_NEWNET)
+#define UNSHARED (CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET)
 
 // raw makes a system call without errno, which lies in memory that the newborn
 // shares with hutch's main thread.

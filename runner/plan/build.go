@@ -69,6 +69,9 @@ func (b *builder) outside() {
 
 	b.by = Box
 	b.add(Step{Kind: AwaitHutch})
+	// By now hutch has put the box into its control groups: they are the root of
+	// what it sees of them, cgroup_namespaces(7).
+	b.add(Step{Kind: Unshare, Bits: unix.CLONE_NEWCGROUP})
 	// From here on the table of descriptors is the box's own.
 	b.add(Step{Kind: OwnFiles})
 	b.add(Step{Kind: Umask})
@@ -93,7 +96,7 @@ func (b *builder) outside() {
 }
 
 func (b *builder) namespaces() uint64 {
-	bits := uint64(unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP)
+	bits := uint64(unix.CLONE_NEWIPC | unix.CLONE_NEWUTS)
 	if b.spec.Network == runner.NetworkNone {
 		bits |= unix.CLONE_NEWNET
 	}
