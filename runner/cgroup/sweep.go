@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -77,14 +79,11 @@ func tree(root string) []string {
 
 func sweepOne(path, name string) (gone bool, err error) {
 	owner, ours := parseName(name)
-	if !ours {
+	if !ours || !owner.abandoned(path) {
 		return false, nil
 	}
 	if owner.pidns != pidNamespace() {
-		return sweepStranger(path), nil
-	}
-	if owner.ownerLives() {
-		return false, nil
+		return unix.Rmdir(path) == nil, nil // the kernel refuses when a process is inside
 	}
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -99,14 +98,69 @@ func sweepOne(path, name string) (gone bool, err error) {
 	return err == nil, err
 }
 
-// sweepStranger removes a group of another PID namespace if it has been empty
-// for a while; the kernel refuses when a process is inside.
-func sweepStranger(path string) bool {
-	var st unix.Stat_t
-	if unix.Stat(path, &st) != nil || time.Since(time.Unix(st.Mtim.Unix())) < strangerAge {
-		return false
+// abandoned says whether the owner of the group at path is dead. Nobody here
+// can tell of one in another PID namespace: its group counts as abandoned when
+// it is old enough, and empty, which the kernel sees to.
+func (p nameParts) abandoned(path string) bool {
+	if p.pidns == pidNamespace() {
+		return !p.ownerLives()
 	}
-	return unix.Rmdir(path) == nil
+	var st unix.Stat_t
+	return unix.Stat(path, &st) == nil && time.Since(time.Unix(st.Mtim.Unix())) >= strangerAge
+}
+
+// A Leftover is a group that a dead process left beside one of ours.
+type Leftover struct{ path, name string }
+
+// Leftovers looks beside the group's own directories for what Sweep would
+// remove. It costs one listing of each and a look at every owner: cheap enough
+// for every run, beside the application.
+func (g *Group) Leftovers() (left []Leftover) {
+	lives := map[string]bool{g.name: true} // each name stands in every hierarchy
+	for _, d := range g.dirs {
+		above := filepath.Dir(d.path)
+		for _, name := range namesIn(above) {
+			owner, ours := parseName(name)
+			if !ours || lives[name] {
+				continue
+			}
+			if path := above + "/" + name; owner.abandoned(path) {
+				left = append(left, Leftover{path, name})
+			} else {
+				lives[name] = true
+			}
+		}
+	}
+	return left
+}
+
+// RemoveLeftovers ends what runs in them and removes them.
+func RemoveLeftovers(left []Leftover) error {
+	var errs []error
+	for _, l := range left {
+		_, err := sweepOne(l.path, l.name)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// namesIn lists the entries of a directory that could be groups of ours,
+// without asking for more than the names.
+func namesIn(path string) (names []string) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, 8192)
+	for {
+		n, err := unix.ReadDirent(fd, buf)
+		if err != nil || n <= 0 {
+			break
+		}
+		_, _, names = unix.ParseDirent(buf[:n], -1, names)
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, namePrefix) })
 }
 
 func isV2(fd int) bool {

@@ -75,3 +75,30 @@ func (b *box) unlimited() []string {
 	}
 	return names
 }
+
+// sweepPatience is how long a run that is over waits for what it removes of
+// others that were killed.
+const sweepPatience = 200 * time.Millisecond
+
+// sweep removes the control groups that killed runs left beside this one's,
+// while the application runs. What it returns waits for that, for a while.
+func (b *box) sweep() (wait func()) {
+	if b.group == nil {
+		return func() {}
+	}
+	left := b.group.Leftovers()
+	if len(left) == 0 {
+		return func() {}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		cgroup.RemoveLeftovers(left) // what resists is for hutch gc to name
+	}()
+	return func() {
+		select {
+		case <-done:
+		case <-time.After(sweepPatience):
+		}
+	}
+}

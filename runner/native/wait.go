@@ -46,6 +46,7 @@ func (b *box) Kill() error { return b.send(unix.SIGKILL) }
 // Wait returns when no process of the box is left.
 func (b *box) Wait() (runner.Result, error) {
 	began := time.Now()
+	swept := b.sweep()
 	var ws unix.WaitStatus
 	var usage unix.Rusage
 	for {
@@ -72,6 +73,7 @@ func (b *box) Wait() (runner.Result, error) {
 	b.measure(&r)
 	b.blame(&r, full)
 	b.cleanup()
+	swept()
 	r.Timing.CleanupSeconds = time.Since(ended).Seconds()
 	return r, nil
 }
