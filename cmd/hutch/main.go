@@ -42,11 +42,12 @@ hutch keep ls
 hutch keep rm NAME...
 hutch profile ls
 hutch profile check FILE...
-hutch doctor`,
+hutch doctor
+hutch gc`,
 		Version:                version + " (commit " + commit + ")",
 		HideHelpCommand:        true,
 		UseShortOptionHandling: false,
-		Commands:               []*cli.Command{runCommand(), doctorCommand(), profileCommand(), unpackCommand(), keepCommand(), helperCommand()},
+		Commands:               []*cli.Command{runCommand(), doctorCommand(), profileCommand(), gcCommand(), unpackCommand(), keepCommand(), helperCommand()},
 		ExitErrHandler:         func(*cli.Context, error) {},
 		OnUsageError:           usageError,
 		Action: func(c *cli.Context) error {

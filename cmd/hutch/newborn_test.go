@@ -79,7 +79,7 @@ func TestNewbornBecomesTheBox(t *testing.T) {
 // behind; neither is one that nobody wanted.
 func TestStillborn(t *testing.T) {
 	for _, c := range []struct{ name, script, want string }{
-		{"forbidden", "echo 0 >/proc/sys/user/max_net_namespaces; hutch run host true", "unshare ipc uts net cgroup"},
+		{"forbidden", "echo 0 >/proc/sys/user/max_net_namespaces; hutch run host true", "unshare ipc uts net"},
 		{"no user namespaces", "echo 0 >/proc/sys/user/max_user_namespaces; hutch run host true", "max_user_namespaces"},
 		{"no root", "hutch run /nonexistent true", "/nonexistent"},
 		{"unknown flag", "hutch run --nonsense host true", "nonsense"},

@@ -72,8 +72,11 @@ func (r *resultFile) write(result runner.Result, failed error) error {
 	if r == nil {
 		return nil
 	}
-	if failed != nil {
+	switch {
+	case failed != nil && result.Cause == "":
 		result = runner.NotStartedResult(failed)
+	case failed != nil: // the application ran; what came after it failed
+		result.Message = failed.Error()
 	}
 	data, err := json.Marshal(result)
 	if err == nil {
@@ -83,6 +86,28 @@ func (r *resultFile) write(result runner.Result, failed error) error {
 		return &runner.Error{Stage: runner.StageRun, Step: "write the result", Err: err, Hint: "the run itself is over; free some space and read its exit status"}
 	}
 	return nil
+}
+
+// leave has the result written also when a second signal ends hutch while a
+// start hangs, on a dead file server say: what can then still run is a handler.
+func (r *resultFile) leave() {
+	result, _ := interrupted(syscall.SIGTERM)
+	data, err := json.Marshal(result)
+	if err != nil {
+		return
+	}
+	// The name of the signal, which only the handler knows, comes in between.
+	head, tail, ok := strings.Cut(string(data), `"SIGTERM"`)
+	if !ok {
+		return
+	}
+	temp, fd := "", -1
+	if r.name == "" {
+		fd = int(r.f.Fd())
+	} else {
+		temp = filepath.Join(filepath.Dir(r.name), fmt.Sprintf(".%s.%d", filepath.Base(r.name), os.Getpid()))
+	}
+	leaveWords(fd, temp, r.name, head, tail+"\n")
 }
 
 func (r *resultFile) put(data []byte) error {

@@ -30,6 +30,7 @@ func result(t *testing.T, args ...string) (r runner.Result, status int) {
 	if err != nil {
 		t.Fatalf("%v; hutch said %s", err, out)
 	}
+	fitsSchema(t, data)
 	if err := json.Unmarshal(data, &r); err != nil {
 		t.Fatalf("%v in %s", err, data)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"io"
 	"os"
@@ -69,12 +70,14 @@ type request struct {
 	override runner.Override
 	dryRun   string
 	resultTo string
-	result   *resultFile
-	quiet    bool
-	engine   *native.Engine
-	keep     string // a name; kept is that, taken
-	kept     *rootfs.Keep
-	diff     string // a file
+	// showSchema prints the result's schema instead of running anything.
+	showSchema bool
+	result     *resultFile
+	quiet      bool
+	engine     *native.Engine
+	keep       string // a name; kept is that, taken
+	kept       *rootfs.Keep
+	diff       string // a file
 	// disk and inodes say that an option or a profile names a cap, which then
 	// holds for what is kept too.
 	disk, inodes bool
@@ -95,6 +98,10 @@ func (q *request) settings() []setting {
 		{name: "result", usage: "write the result as JSON to `FILE`, \"-\" or fd:N", set: text(&q.resultTo)},
 		{name: "keep", usage: "keep what is written to the root under `NAME`, for the next run with it", set: text(&q.keep)},
 		{name: "diff", usage: "save what was written to the root as a layer in `FILE.tar` (.tar.gz)", set: text(&q.diff)},
+		{name: "result-schema", usage: "show the JSON schema of the result, and run nothing", on: true, set: func(*runner.Override, string) error {
+			q.showSchema = true
+			return nil
+		}},
 		{name: "dry-run", usage: "show the `WHAT`: spec, plan or syscalls, and run nothing", set: text(&q.dryRun)},
 		{name: "quiet", alias: "q", usage: "show no progress", on: true, set: func(*runner.Override, string) error {
 			q.quiet = true
@@ -107,6 +114,11 @@ func (q *request) action(args []string, table []setting) error {
 	q.engine = native.New()
 	q.engine.Adopt(newborn)
 	if err := q.parse(args, table); err != nil {
+		q.result.write(runner.Result{}, err) // the command line is told first of what is wrong
+		return err
+	}
+	if q.showSchema {
+		_, err := os.Stdout.WriteString(runner.ResultSchema)
 		return err
 	}
 	result, err := q.run()
@@ -123,12 +135,21 @@ func (q *request) action(args []string, table []setting) error {
 }
 
 // parse reads the whole command line before anything is done.
-func (q *request) parse(args []string, table []setting) error {
-	if len(args) == 0 {
-		return misuse("write hutch run ROOT COMMAND, as in: hutch run host -- id", "no ROOT was given")
+func (q *request) parse(args []string, table []setting) (err error) {
+	if q.override, err = override(table); q.showSchema {
+		return err
 	}
-	var err error
-	if q.override, err = override(table); err != nil {
+	if q.dryRun == "" {
+		// First of all: it tells of every other mistake too.
+		var badResult error
+		if q.result, badResult = openResult(q.resultTo); err == nil {
+			err = badResult
+		}
+	}
+	if err == nil && len(args) == 0 {
+		err = misuse("write hutch run ROOT COMMAND, as in: hutch run host -- id", "no ROOT was given")
+	}
+	if err != nil {
 		return err
 	}
 	switch q.dryRun {
@@ -147,15 +168,17 @@ func (q *request) parse(args []string, table []setting) error {
 	if len(args) > 1 && args[1] == "--" {
 		q.override.Command = args[2:]
 	}
-	if q.dryRun == "" {
-		q.result, err = openResult(q.resultTo)
-	}
-	return err
+	return nil
 }
 
 // run prepares the root, resolves the Spec, and runs it.
 func (q *request) run() (runner.Result, error) {
 	began := time.Now()
+	if q.result != nil && q.dryRun == "" {
+		// From here on every end is told, also one that comes before the box.
+		q.result.leave()
+		listen()
+	}
 	root, sig, err := q.prepare()
 	if sig != nil {
 		return interrupted(sig)
@@ -198,10 +221,10 @@ func (q *request) run() (runner.Result, error) {
 
 // interrupted is the result of a run that a signal ended before its start.
 func interrupted(sig os.Signal) (runner.Result, error) {
-	r := runner.Result{Version: runner.ResultVersion, Engine: "native"}
+	const why = "interrupted before the application started"
+	r := runner.NotStartedResult(errors.New(why))
 	n := sig.(syscall.Signal)
 	r.SetSignal(int(n), unix.SignalName(n))
-	r.Message = "interrupted before the application started"
 	return r, nil
 }
 

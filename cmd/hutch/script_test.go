@@ -33,6 +33,7 @@ var update = flag.Bool("update", false, "rewrite the golden parts of the scripts
 //	poke FILE OFFSET BYTE        overwrite one byte, both numbers as in Go
 //
 // and the conditions [root], [range], which says that many ids can be mapped,
+// [groups], which says that this user may make control groups,
 // [node] and [java], which are large and not needed by anything else. root/ is a root of busybox; app/ one that shows the host's /usr when
 // it is bound there.
 func TestScript(t *testing.T) {
@@ -49,6 +50,8 @@ func TestScript(t *testing.T) {
 				return systemHas(name), nil
 			case "root":
 				return os.Geteuid() == 0, nil
+			case "groups":
+				return host.CgroupDelegation().Have, nil
 			case "range":
 				return manyIDs(), nil
 			}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"hutch/rootfs"
+	"hutch/runner"
+	"hutch/runner/cgroup"
+)
+
+func gcCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "gc",
+		Usage: "remove what killed runs left behind",
+		Description: `Only SIGKILL, or a crash of the machine, leaves something: a control group, a
+half-unpacked root. What belongs to a living run stays.`,
+		OnUsageError: usageError,
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			// Each says what it removed, also when the next one fails.
+			var failed error
+			for _, collect := range []func() error{gcGroups, gcStore} {
+				if err := collect(); err != nil && failed == nil {
+					failed = err
+				}
+			}
+			return failed
+		},
+	}
+}
+
+// gcGroups removes control groups, and ends what still runs in them.
+func gcGroups() error {
+	removed, err := cgroup.Sweep(true)
+	for _, path := range removed {
+		fmt.Println("removed control group " + path)
+	}
+	if err != nil {
+		return &runner.Error{Stage: runner.StageRun, Step: "remove control groups", Err: err, Hint: "run it as the user that the group belongs to, or as root"}
+	}
+	return nil
+}
+
+// gcStore removes what an unpacking left that was killed.
+func gcStore() error {
+	stats, err := rootfs.GC("", rootfs.GCOptions{Keep: -1})
+	if stats.Temporaries > 0 {
+		fmt.Printf("removed %d half-unpacked roots\n", stats.Temporaries)
+	}
+	if err != nil {
+		return &runner.Error{Stage: runner.StageRun, Step: "clean the store", Err: err, Hint: "it is cleaned by the user that it belongs to"}
+	}
+	return nil
+}
