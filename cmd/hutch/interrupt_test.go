@@ -46,11 +46,13 @@ func TestResultInterrupted(t *testing.T) {
 		{"SIGTERM", []syscall.Signal{unix.SIGTERM}, "echo ready; exec sleep 100", runner.Signaled, "SIGTERM", 143},
 		{"SIGHUP", []syscall.Signal{unix.SIGHUP}, "echo ready; exec sleep 100", runner.Signaled, "SIGHUP", 129},
 		{
-			"the second one", []syscall.Signal{unix.SIGTERM, unix.SIGTERM},
+			"the second one",
+			[]syscall.Signal{unix.SIGTERM, unix.SIGTERM},
 			`trap 'trap "exit 9" TERM; echo one' TERM; echo ready; while :; do sleep 0.01; done`, runner.Exited, "", 9,
 		},
 		{
-			"SIGINT, SIGTERM", []syscall.Signal{unix.SIGINT, unix.SIGTERM},
+			"SIGINT, SIGTERM",
+			[]syscall.Signal{unix.SIGINT, unix.SIGTERM},
 			`trap 'echo one' INT; echo ready; while :; do sleep 0.01; done`, runner.Signaled, "SIGTERM", 143,
 		},
 	} {
