@@ -29,6 +29,7 @@ group_test() {
   need 'has useradd && has setpriv' 'passwd util-linux'
   need 'has newuidmap' uidmap
   need 'has busybox && static busybox' busybox-static
+  need 'has linux.uml' user-mode-linux
   need 'has strace' strace
   need 'has xz' xz-utils
   need 'has bzip2' bzip2

@@ -16,6 +16,8 @@ import (
 // one that cannot be written is an error before the start.
 type resultFile struct {
 	f *os.File
+	// engine is the one that was asked for.
+	engine string
 	// name is that of a regular file, which appears whole or not at all; it is
 	// made when the run is over, so that a hutch that is killed leaves none.
 	name string
@@ -75,6 +77,7 @@ func (r *resultFile) write(result runner.Result, failed error) error {
 	switch {
 	case failed != nil && result.Cause == "":
 		result = runner.NotStartedResult(failed)
+		result.Engine = r.engineName()
 	case failed != nil: // the application ran; what came after it failed
 		result.Message = failed.Error()
 	}
@@ -88,10 +91,19 @@ func (r *resultFile) write(result runner.Result, failed error) error {
 	return nil
 }
 
+// engineName is that of the engine that is told of; it is native's up to where
+// the command line names another.
+func (r *resultFile) engineName() string {
+	if r.engine == "" {
+		return "native"
+	}
+	return r.engine
+}
+
 // leave has the result written also when a second signal ends hutch while a
 // start hangs, on a dead file server say: what can then still run is a handler.
 func (r *resultFile) leave() {
-	result, _ := interrupted(syscall.SIGTERM)
+	result, _ := interrupted(r.engineName(), syscall.SIGTERM)
 	data, err := json.Marshal(result)
 	if err != nil {
 		return

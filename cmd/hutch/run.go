@@ -160,6 +160,9 @@ func (q *request) parse(args []string, table []setting) (err error) {
 	if err := q.choice.check(); err != nil {
 		return err
 	}
+	if q.result != nil {
+		q.result.engine = q.choice.name
+	}
 	if err := q.parseDiff(); err != nil {
 		return err
 	}
@@ -181,7 +184,7 @@ func (q *request) run() (runner.Result, error) {
 	}
 	root, sig, err := q.prepare()
 	if sig != nil {
-		return interrupted(sig)
+		return interrupted(q.choice.name, sig)
 	}
 	if err != nil {
 		return runner.Result{}, err
@@ -220,9 +223,10 @@ func (q *request) run() (runner.Result, error) {
 }
 
 // interrupted is the result of a run that a signal ended before its start.
-func interrupted(sig os.Signal) (runner.Result, error) {
+func interrupted(engine string, sig os.Signal) (runner.Result, error) {
 	const why = "interrupted before the application started"
 	r := runner.NotStartedResult(errors.New(why))
+	r.Engine = engine
 	n := sig.(syscall.Signal)
 	r.SetSignal(int(n), unix.SignalName(n))
 	return r, nil

@@ -143,9 +143,8 @@ func (s *Session) receive(config *Config, started chan<- error) {
 	}
 	s.broken = err
 	close(s.ended)
-	if s.result == nil {
-		s.conn.Fail(errGone)
-	}
+	// What has come can still be read; no more will.
+	s.conn.Fail(errGone)
 	select {
 	case started <- err:
 	default:

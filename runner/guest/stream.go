@@ -150,6 +150,9 @@ func (c *Conn) CopyIn(stream uint8, r io.Reader) error {
 	for {
 		allowed, err := s.take(MaxBody)
 		if err != nil {
+			if err == ErrShut {
+				c.Send(Close, stream, nil)
+			}
 			return err
 		}
 		n, err := r.Read(buf[headerSize : headerSize+allowed])
