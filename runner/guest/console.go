@@ -45,7 +45,8 @@ const (
 	shownBytes = 160
 )
 
-// Tail is the last lines, without control characters.
+// Tail is the last lines, without control characters and without the addresses
+// of a call trace.
 func (c *Console) Tail() []string {
 	var out []string
 	for line := range strings.SplitSeq(c.text(), "\n") {
@@ -58,7 +59,7 @@ func (c *Console) Tail() []string {
 		if len(line) > shownBytes {
 			line = line[:shownBytes]
 		}
-		if line != "" {
+		if line != "" && !strings.HasPrefix(line, "[<") {
 			out = append(out, line)
 		}
 	}

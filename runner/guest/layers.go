@@ -15,10 +15,10 @@ const LayerType = "erofs"
 // Layers are the block images of a root's layers.
 type Layers struct{ images []*rootfs.BlockImage }
 
-// PrepareLayers finds or makes an image of every directory, in order. max is
-// how many disks the engine's guests can have. Close it when the guest is
-// gone.
-func PrepareLayers(ctx context.Context, dirs []string, max int) (*Layers, error) {
+// PrepareLayers finds or makes an image of every directory, in order, in the
+// store ("" is the default one). max is how many disks the engine's guests can
+// have. Close it when the guest is gone.
+func PrepareLayers(ctx context.Context, dirs []string, store string, max int) (*Layers, error) {
 	if len(dirs) > max {
 		return nil, &runner.Error{
 			Stage: runner.StagePrepare, Step: fmt.Sprintf("the root has %d layers; a guest of this engine takes %d disks", len(dirs), max),
@@ -27,7 +27,7 @@ func PrepareLayers(ctx context.Context, dirs []string, max int) (*Layers, error)
 	}
 	l := &Layers{}
 	for _, dir := range dirs {
-		image, err := rootfs.NewBlockImage(ctx, dir, rootfs.Options{})
+		image, err := rootfs.NewBlockImage(ctx, dir, rootfs.Options{Store: store})
 		if err != nil {
 			l.Close()
 			return nil, &runner.Error{Stage: runner.StagePrepare, Step: "make a disk of " + dir, Err: err, Hint: "there must be room in the store, and every file must be readable"}

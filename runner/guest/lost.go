@@ -14,7 +14,7 @@ func (s *Session) lost(end runner.Result, err error) (runner.Result, error) {
 	s.mu.Unlock()
 	switch {
 	case hung:
-		return runner.Result{}, s.explain("the guest hung: it did not answer for " + pongWithin.String())
+		return runner.Result{}, s.explain("the guest hung: it did not answer for " + s.m.Answer.String())
 	case killed:
 		r := runner.Result{Version: runner.ResultVersion, Engine: s.m.Engine}
 		r.SetSignal(9, "SIGKILL")

@@ -16,7 +16,7 @@ type Config struct {
 	// Disks and Shares are mounted in this order before the box is made.
 	Disks  []Disk  `json:"disks,omitempty"`
 	Shares []Share `json:"shares,omitempty"`
-	// Time is the host's clock, for a guest whose own is coarse.
+	// Time is the host's clock, for a guest whose own is far off.
 	Time time.Time `json:"time"`
 	// Terminal is the size of the application's terminal; nil means that its
 	// standard streams are pipes.

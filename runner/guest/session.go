@@ -25,16 +25,16 @@ type Machine struct {
 	Terminal bool
 	// Release, if not nil, is called once when the guest is gone.
 	Release func() error
-	// Boot bounds the time up to the guest's hello; 0 means 60 s.
-	Boot time.Duration
+	// Boot bounds the time up to the application's start; 0 means 60 s.
+	// Answer bounds how long a guest may be silent when asked; 0 means 30 s.
+	Boot, Answer time.Duration
 }
 
 const (
 	defaultBoot = 60 * time.Second
-	// pingEvery and pongWithin tell a guest that hangs from one that is busy:
-	// process 1 of the guest always has something to run on.
-	pingEvery  = 5 * time.Second
-	pongWithin = 30 * time.Second
+	// A guest that hangs is told from one that is busy by its process 1, which
+	// always gets some processor time.
+	defaultAnswer = 30 * time.Second
 )
 
 // A Session is the host's side of a run in a guest; it is a runner.Process.
@@ -43,6 +43,7 @@ type Session struct {
 	conn    *Conn
 	console Console
 	stdio   runner.Stdio
+	limits  runner.Limits // as they were asked for
 	began   time.Time
 
 	ended   chan struct{} // the guest has spoken its last word, or is gone
@@ -60,8 +61,20 @@ type Session struct {
 // when the application has been executed. When it fails nothing of the guest
 // is left. It owns the machine from its call on.
 func Start(ctx context.Context, m Machine, config *Config, stdio runner.Stdio) (*Session, error) {
+	if m.Boot == 0 {
+		m.Boot = defaultBoot
+	}
+	if m.Answer == 0 {
+		m.Answer = defaultAnswer
+	}
+	stdio, err := own(stdio)
+	if err != nil {
+		m.Process.Kill()
+		m.Process.Wait()
+		return nil, err
+	}
 	s := &Session{
-		m: m, stdio: stdio, began: time.Now(), conn: NewConn(m.From, m.To),
+		m: m, stdio: stdio, limits: config.Spec.Limits, began: time.Now(), conn: NewConn(m.From, m.To),
 		ended: make(chan struct{}), pong: make(chan struct{}, 1),
 	}
 	if m.Terminal {
@@ -70,36 +83,39 @@ func Start(ctx context.Context, m Machine, config *Config, stdio runner.Stdio) (
 	s.reading.Go(func() { s.console.follow(m.Console) })
 	started := make(chan error, 1)
 	s.reading.Go(func() { s.receive(config, started) })
-	boot := m.Boot
-	if boot == 0 {
-		boot = defaultBoot
-	}
-	late := time.NewTimer(boot)
+	late := time.NewTimer(s.m.Boot)
 	defer late.Stop()
-	var err error
 	select {
 	case err = <-started:
 		if err == nil {
+			s.began = time.Now()
 			s.pump()
 			return s, nil
 		}
 	case <-ctx.Done():
 		err = &runner.Error{Stage: runner.StageStart, Step: "start the guest", Err: ctx.Err()}
 	case <-late.C:
-		err = s.explain("the guest did not report within " + boot.String())
+		err = s.explain("the guest did not report within " + s.m.Boot.String())
 	}
 	return nil, s.abandon(err)
 }
 
-// abandon ends a guest that has not started an application.
+// abandon ends a guest that has not started an application, and says why.
 func (s *Session) abandon(err error) error {
-	s.m.Process.Kill()
-	s.m.Process.Wait()
-	s.close()
-	if errors.Is(err, errGone) {
-		return s.explain("the guest ended before it reported")
+	gone := errors.Is(err, errGone)
+	if !gone {
+		s.m.Process.Kill()
 	}
-	return err
+	end, _ := s.m.Process.Wait()
+	s.close()
+	switch {
+	case gone:
+		return s.explain("the guest " + s.fate(end) + " before it reported")
+	case errors.Is(err, ErrProtocol):
+		return &runner.Error{Stage: runner.StageStart, Step: "the guest's report", Err: err, Hint: s.hint()}
+	default:
+		return err
+	}
 }
 
 // errGone stands for a channel that ended.
@@ -159,6 +175,7 @@ func (s *Session) greet(config *Config) error {
 	if err := s.conn.Send(Hello, 0, helloBody()); err != nil {
 		return err
 	}
+	config.Time = time.Now()
 	// Beside the reader, which must see the acknowledgements.
 	go s.conn.SendMessage(Setup, config)
 	return nil
@@ -179,14 +196,14 @@ func (s *Session) watch() {
 		select {
 		case <-s.ended:
 			return
-		case <-time.After(pingEvery):
+		case <-time.After(s.m.Answer / 6):
 		}
 		go s.conn.Send(Ping, 0, nil)
 		select {
 		case <-s.ended:
 			return
 		case <-s.pong:
-		case <-time.After(pongWithin):
+		case <-time.After(s.m.Answer):
 			s.mu.Lock()
 			s.hung = true
 			s.mu.Unlock()
@@ -247,20 +264,33 @@ func (s *Session) Wait() (runner.Result, error) {
 	if s.result == nil {
 		return s.lost(end, err)
 	}
-	r := *s.result
-	r.Engine = s.m.Engine
-	r.Restore()
+	r := s.told()
 	r.Timing.RunSeconds = ran.Sub(s.began).Seconds()
 	r.Timing.CleanupSeconds = time.Since(ran).Seconds()
 	return r, nil
 }
 
-// close gives back the channel.
+// told is the guest's report in the host's words.
+func (s *Session) told() runner.Result {
+	r := *s.result
+	r.Restore()
+	r.Engine = s.m.Engine
+	// Those that the host keeps are not known there, and one of memory is.
+	r.Enforced.Limits = s.limits.Names()
+	if r.Cause == runner.OutOfMemory && s.limits.MemoryBytes == 0 {
+		r.Message = "the application used up the guest's memory, and the kernel killed a process of it; --memory gives more"
+	}
+	return r
+}
+
+// close gives back the channel, of which all is read: nobody is left at its
+// other end.
 func (s *Session) close() {
+	s.reading.Wait()
 	for _, f := range []*os.File{s.m.To, s.m.From, s.m.Console} {
 		f.Close()
 	}
-	s.reading.Wait()
+	closeStdio(s.stdio)
 	if s.m.Release != nil {
 		s.m.Release()
 	}

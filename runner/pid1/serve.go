@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -85,7 +86,7 @@ func receiveConfig(conn *guest.Conn) (*guest.Config, error) {
 type session struct {
 	conn    *guest.Conn
 	config  *guest.Config
-	process runner.Process
+	sandbox *runner.Sandbox
 	// input is the application's standard input, outputs what it writes to.
 	input   *os.File
 	outputs [3]*os.File
@@ -117,7 +118,9 @@ func (s *session) start() error {
 	if err != nil {
 		return err
 	}
-	s.process, err = native.NewInGuest().Start(context.Background(), s.config.Spec, stdio)
+	s.sandbox = runner.NewSandbox(context.Background(), native.NewInGuest(), s.spec())
+	s.sandbox.Stdin, s.sandbox.Stdout, s.sandbox.Stderr = stdio.In, stdio.Out, stdio.Err
+	err = s.sandbox.Start()
 	for _, f := range after {
 		f.Close()
 	}
@@ -135,6 +138,33 @@ func (s *session) start() error {
 		s.copies.Go(func() { s.conn.CopyIn(stream, s.outputs[stream]) })
 	}
 	return nil
+}
+
+// spec is the Spec as it is run here. The host keeps the time, and counts what
+// it is sent. A memory limit there always is: when the guest runs out of
+// memory, that is to end the application and not whatever the kernel finds.
+func (s *session) spec() *runner.Spec {
+	spec := *s.config.Spec
+	spec.Limits.Timeout, spec.Limits.OutputBytes = 0, 0
+	if free := available(); spec.Limits.MemoryBytes == 0 && free > 0 {
+		spec.Limits.MemoryBytes = free - free/16
+	}
+	return &spec
+}
+
+// available is the memory, in bytes, that this machine can still give.
+func available() int64 {
+	data, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.SplitSeq(string(data), "\n") {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "MemAvailable:" {
+			n, _ := strconv.ParseInt(f[1], 10, 64)
+			return n << 10
+		}
+	}
+	return 0
 }
 
 // stdio makes a pipe for each stream. What is to be closed when the box has
@@ -167,14 +197,14 @@ func (s *session) listen() {
 		f, err := s.conn.Receive()
 		if err != nil {
 			s.conn.Fail(err)
-			s.process.Kill()
+			s.sandbox.Process.Kill()
 			return
 		}
 		switch f.Type {
 		case guest.Signal:
-			s.process.Signal(syscall.Signal(f.Number()))
+			s.sandbox.Signal(syscall.Signal(f.Number()))
 		case guest.Kill:
-			s.process.Kill()
+			s.sandbox.Process.Kill()
 		case guest.Ping:
 			s.conn.Send(guest.Pong, 0, nil)
 		}
@@ -183,7 +213,7 @@ func (s *session) listen() {
 
 // finish waits for the end and reports it.
 func (s *session) finish() error {
-	result, err := s.process.Wait()
+	result, err := s.sandbox.Wait()
 	s.copies.Wait()
 	if err != nil {
 		return s.fail(err)

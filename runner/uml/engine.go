@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"time"
 
 	"hutch/runner"
 	"hutch/runner/guest"
@@ -30,9 +31,13 @@ type Engine struct {
 	Kernel string
 	// Cache is a directory of the caller's for what is built once.
 	Cache string
+	// Store keeps the images of layers; empty: the default one.
+	Store string
 	// Init is the program that becomes process 1 of the guest; empty: the one
 	// that is running.
 	Init string
+	// Boot and Answer bound how long a guest may take, as in guest.Machine.
+	Boot, Answer time.Duration
 }
 
 // Name is "uml".
@@ -87,7 +92,7 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 	if err != nil {
 		return nil, err
 	}
-	layers, err := guest.PrepareLayers(ctx, s.Root.Lowers, maxDisks)
+	layers, err := guest.PrepareLayers(ctx, s.Root.Lowers, e.Store, maxDisks)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +118,7 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 
 // boot starts the kernel in its box.
 func (e *Engine) boot(ctx context.Context, box *runner.Spec) (m guest.Machine, err error) {
-	m.Engine, m.Terminal = e.Name(), true
+	m = guest.Machine{Engine: e.Name(), Terminal: true, Boot: e.Boot, Answer: e.Answer}
 	var opened []*os.File
 	pipe := func() (r, w *os.File) {
 		if err == nil {
@@ -148,7 +153,7 @@ func (l *layout) args() []string {
 		// output; the console goes to its standard error.
 		"con=null", "con0=null,fd:2", "ssl=null", "ssl0=fd:0,fd:1",
 		"HUTCH_GUEST=/dev/ttyS0",
-		"quiet", "panic=-1", "umid=hutch", "uml_dir=/tmp/uml",
+		"quiet", "panic=-1", "noreboot", "umid=hutch", "uml_dir=/tmp/uml",
 	}
 	for i := range l.disks {
 		// Read-only, and not locked: guests share it.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"hutch/runner"
 	"hutch/runner/guest"
@@ -40,7 +39,8 @@ const (
 // by a control group.
 func guestMemory(s *runner.Spec) int64 {
 	if n := s.Limits.MemoryBytes; n > 0 {
-		return (n + kernelMemory + 1<<20 - 1) &^ (1<<20 - 1)
+		// A 32nd goes into what the kernel notes of each page.
+		return (n + n/32 + kernelMemory + 1<<20 - 1) &^ (1<<20 - 1)
 	}
 	return defaultMemory
 }
@@ -48,7 +48,7 @@ func guestMemory(s *runner.Spec) int64 {
 // translate is the Spec with the guest's paths, and what is behind them.
 func (l *layout) translate(s *runner.Spec) *guest.Config {
 	inside := *s
-	c := &guest.Config{Spec: &inside, Time: time.Now()}
+	c := &guest.Config{Spec: &inside}
 	inside.Root.Lowers = nil
 	for i := range l.disks {
 		d := guest.Disk{Device: "/dev/ubd" + string(rune('a'+i)), Type: guest.LayerType, Target: fmt.Sprintf("/layer/%d", i), ReadOnly: true}
