@@ -13,6 +13,8 @@ var (
 	filterDefault string
 	//go:embed judge_amd64.bpf
 	filterJudge string
+	//go:embed kvm_amd64.bpf
+	filterKvm string
 	//go:embed strict_amd64.bpf
 	filterStrict string
 	//go:embed tenant_amd64.bpf
@@ -30,6 +32,8 @@ func builtinFilter(name string) string {
 		return filterDefault
 	case "judge":
 		return filterJudge
+	case "kvm":
+		return filterKvm
 	case "strict":
 		return filterStrict
 	case "tenant":

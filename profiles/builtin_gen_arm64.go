@@ -13,6 +13,8 @@ var (
 	filterDefault string
 	//go:embed judge_arm64.bpf
 	filterJudge string
+	//go:embed kvm_arm64.bpf
+	filterKvm string
 	//go:embed strict_arm64.bpf
 	filterStrict string
 	//go:embed tenant_arm64.bpf
@@ -30,6 +32,8 @@ func builtinFilter(name string) string {
 		return filterDefault
 	case "judge":
 		return filterJudge
+	case "kvm":
+		return filterKvm
 	case "strict":
 		return filterStrict
 	case "tenant":

@@ -31,6 +31,10 @@ type Spec struct {
 
 	Root   Root    `json:"root"`
 	Mounts []Mount `json:"mounts"`
+	// Devices are nodes of /dev besides the harmless ones that every box has.
+	// No profile and no flag gives a box any: they are for the boxes around
+	// guests.
+	Devices []Device `json:"devices,omitempty"`
 	// Hidden paths are masked; Protected ones, below /proc, are read-only.
 	Hidden    []string `json:"hidden"`
 	Protected []string `json:"protected"`
@@ -76,6 +80,13 @@ type Root struct {
 // home, no /var with its data, no /run with its sockets.
 var HostDirs = [...]string{
 	"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix",
+}
+
+// A Device is a node of the host's that is shown as /dev/Name.
+type Device struct {
+	// Source is an absolute host path.
+	Source string `json:"source"`
+	Name   string `json:"name"`
 }
 
 // The types of mount.

@@ -13,7 +13,7 @@ import (
 // first thing found wrong is returned as an *Error.
 func (s *Spec) Validate() error {
 	for _, check := range []func(*Spec) error{
-		checkVersion, checkCommand, checkEnv, checkPaths, checkMounts,
+		checkVersion, checkCommand, checkEnv, checkPaths, checkMounts, checkDevices,
 		checkHostname, checkWords, checkLimits, checkCapabilities, checkSeccomp,
 	} {
 		if err := check(s); err != nil {
@@ -112,6 +112,18 @@ func checkUpper(s *Spec) error {
 		return invalid("leave one of them out", "%s and read-only exclude each other: nothing is written", word)
 	case r.Keep != "":
 		return checkPath("keep", r.Keep)
+	}
+	return nil
+}
+
+func checkDevices(s *Spec) error {
+	for _, d := range s.Devices {
+		if !path.IsAbs(d.Source) || strings.ContainsRune(d.Source, 0) {
+			return invalid("write an absolute path of the host", "source %q of a device", d.Source)
+		}
+		if d.Name == "" || d.Name == "." || d.Name == ".." || strings.ContainsAny(d.Name, "/\x00") || len(d.Name) > 255 {
+			return invalid("write one name, as in kvm for /dev/kvm", "name %q of a device", d.Name)
+		}
 	}
 	return nil
 }

@@ -32,6 +32,10 @@ func TestValidate(t *testing.T) {
 		want   string // in the error; empty: valid
 	}{
 		{func(s *Spec) { s.Version = 2 }, "version 2"},
+		{func(s *Spec) { s.Devices = []Device{{Source: "/dev/kvm", Name: "kvm"}} }, ""},
+		{func(s *Spec) { s.Devices = []Device{{Source: "kvm", Name: "kvm"}} }, "source"},
+		{func(s *Spec) { s.Devices = []Device{{Source: "/dev/kvm", Name: ".."}} }, "name"},
+		{func(s *Spec) { s.Devices = []Device{{Source: "/dev/kvm", Name: "a/b"}} }, "name"},
 		{func(s *Spec) { s.Command = nil }, "no command"},
 		{func(s *Spec) { s.Command = []string{""} }, "empty word"},
 		{func(s *Spec) { s.Command = []string{"a", ""} }, ""},

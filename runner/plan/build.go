@@ -138,6 +138,9 @@ func (b *builder) trees() {
 	for _, d := range devices {
 		b.add(Step{Kind: TakeTree, Name: "dev:" + d, Source: "/dev/" + d})
 	}
+	for _, d := range b.spec.Devices {
+		b.add(Step{Kind: TakeTree, Name: "dev:" + d.Name, Source: d.Source})
+	}
 }
 
 // takeKeep takes the place of the writes that are kept. Its owners are mapped
@@ -250,6 +253,9 @@ func (b *builder) inside() {
 	b.placeDir("scratch:dev", "/dev")
 	for _, d := range devices {
 		b.add(Step{Kind: PlaceDevice, Name: "dev:" + d, Target: d})
+	}
+	for _, d := range b.spec.Devices {
+		b.add(Step{Kind: PlaceDevice, Name: "dev:" + d.Name, Target: d.Name})
 	}
 	b.devLinks()
 	b.placeDir("devpts", "/dev/pts")
