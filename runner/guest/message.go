@@ -29,9 +29,13 @@ type Size struct {
 	Cols uint16 `json:"cols"`
 }
 
+// SerialPrefix begins the Device of a disk that is known by its serial number:
+// in which order virtio devices come is the machine's secret.
+const SerialPrefix = "serial:"
+
 // A Disk is a block device of the guest.
 type Disk struct {
-	Device   string `json:"device"` // such as /dev/ubda, /dev/vda
+	Device   string `json:"device"` // such as /dev/ubda, or SerialPrefix and a serial number
 	Type     string `json:"type"`   // its file system
 	Target   string `json:"target"`
 	Options  string `json:"options,omitempty"`

@@ -78,7 +78,7 @@ func inspect(path, cache string) (kernel, error) {
 		return k, nil
 	}
 	// Before it is run: a file for another architecture says "exec format error".
-	if _, err := libraries(path); err != nil {
+	if _, err := guest.Libraries(path); err != nil {
 		return kernel{}, err
 	}
 	release, err := ask(path, "--version")

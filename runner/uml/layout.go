@@ -120,7 +120,7 @@ func (l *layout) box(cache string) (*runner.Spec, error) {
 	s.Mounts = append(s.Mounts,
 		runner.Mount{Type: runner.MountBind, Source: l.kernel, Target: boxKernel, ReadOnly: true},
 		runner.Mount{Type: runner.MountBind, Source: l.initramfs, Target: boxInitramfs, ReadOnly: true})
-	libraries, err := libraries(l.kernel)
+	libraries, err := guest.Libraries(l.kernel)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package uml
+package guest
 
 import (
 	"debug/elf"
@@ -16,13 +16,13 @@ var libraryDirs = [...]string{
 	"/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib",
 }
 
-// libraries is the loader and the shared libraries of a program, and theirs.
-func libraries(program string) ([]string, error) {
+// Libraries is the loader and the shared libraries of a program, and theirs.
+func Libraries(program string) ([]string, error) {
 	var out []string
 	for queue := []string{program}; len(queue) > 0; queue = queue[1:] {
 		loader, needed, err := imports(queue[0])
 		if err != nil {
-			return nil, &runner.Error{Stage: runner.StageStart, Step: "kernel " + program, Err: err, Hint: "name a User Mode Linux kernel of this machine's architecture"}
+			return nil, &runner.Error{Stage: runner.StageStart, Step: "program " + program, Err: err, Hint: "it must be a program of this machine's architecture"}
 		}
 		if loader != "" && !slices.Contains(out, loader) {
 			out = append(out, loader)
@@ -30,7 +30,7 @@ func libraries(program string) ([]string, error) {
 		for _, name := range needed {
 			path, err := findLibrary(name)
 			if err != nil {
-				return nil, &runner.Error{Stage: runner.StageStart, Step: "kernel " + program, Err: err, Hint: "install what it is linked with"}
+				return nil, &runner.Error{Stage: runner.StageStart, Step: "program " + program, Err: err, Hint: "install what it is linked with"}
 			}
 			if !slices.Contains(out, path) {
 				out = append(out, path)
