@@ -93,7 +93,11 @@ func (q *request) settings() []setting {
 	}
 	return []setting{
 		{name: "profile", alias: "p", usage: "`NAME` of a built-in profile, or a TOML file (default: default)", set: text(&q.profile)},
-		{name: "engine", usage: "run on `ENGINE`: native (namespaces) or uml (a kernel as a process)", set: text(&q.choice.name)},
+		{name: "engine", usage: "run on `ENGINE`: native (namespaces), uml (a kernel as a process) or kvm (a full guest)", set: text(&q.choice.name)},
+		{name: "accel", usage: "run a full guest with `ACCEL`: kvm, or tcg, which emulates", set: text(&q.choice.accel)},
+		{name: "vcpus", usage: "give a full guest `N` processors", set: func(_ *runner.Override, v string) error {
+			return number(func(*runner.Override) *int64 { return &q.choice.vcpus })(nil, v)
+		}},
 		{name: "kernel", usage: "boot the guest kernel `FILE`", set: text(&q.choice.kernel)},
 		{name: "result", usage: "write the result as JSON to `FILE`, \"-\" or fd:N", set: text(&q.resultTo)},
 		{name: "keep", usage: "keep what is written to the root under `NAME`, for the next run with it", set: text(&q.keep)},
@@ -202,7 +206,11 @@ func (q *request) run() (runner.Result, error) {
 		return runner.Result{}, dryRun(q.dryRun, spec)
 	}
 	prepared := time.Since(began)
-	s := runner.NewSandbox(context.Background(), q.choice.engine(q.engine), spec)
+	engine, err := q.choice.engine(q.engine)
+	if err != nil {
+		return runner.Result{}, err
+	}
+	s := runner.NewSandbox(context.Background(), engine, spec)
 	s.Stdin, s.Stdout, s.Stderr = os.Stdin, os.Stdout, os.Stderr
 	// A signal that comes while the box is made waits for the application.
 	listen()

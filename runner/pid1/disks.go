@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,7 +34,7 @@ func mountDisk(d guest.Disk) error {
 		flags |= unix.MS_RDONLY
 	}
 	for end := time.Now().Add(deviceWait); ; time.Sleep(time.Millisecond) {
-		err := unix.Mount(d.Device, d.Target, d.Type, flags, d.Options)
+		err := unix.Mount(findDisk(d.Device), d.Target, d.Type, flags, d.Options)
 		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENXIO) || time.Now().After(end) {
 			return err
 		}
@@ -76,4 +77,20 @@ func mountShare(sh guest.Share) error {
 		return err
 	}
 	return unix.Mount(filepath.Join(target, sh.File), sh.Target, "", unix.MS_BIND, "")
+}
+
+// findDisk is the device file of a disk, also of one that is known by its
+// serial number; what is not there is mounted in vain.
+func findDisk(device string) string {
+	serial, ok := strings.CutPrefix(device, guest.SerialPrefix)
+	if !ok {
+		return device
+	}
+	files, _ := filepath.Glob("/sys/block/*/serial")
+	for _, f := range files {
+		if data, err := os.ReadFile(f); err == nil && strings.TrimSpace(string(data)) == serial {
+			return "/dev/" + filepath.Base(filepath.Dir(f))
+		}
+	}
+	return "/dev/" + serial
 }

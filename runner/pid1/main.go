@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,6 +29,11 @@ func Main() {
 	runtime.LockOSThread()
 	// Nobody can be told but whoever reads the console.
 	fmt.Fprintf(os.Stderr, "hutch in the guest: %v\n", serve(os.Getenv(ChannelVar)))
+	if strings.HasPrefix(os.Getenv(ChannelVar), virtioPrefix) {
+		// The machine has nothing to switch off with; the emulator ends when it
+		// restarts.
+		unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+	}
 	unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 	os.Exit(1) // the kernel panics, which the host sees as well
 }
