@@ -38,6 +38,7 @@ func run(args []string) int {
 		Name:  "hutch",
 		Usage: "run one application in a box of its own",
 		UsageText: `hutch run [options] ROOT [--] COMMAND [ARG...]
+hutch compare ROOT [--] COMMAND [ARG...]
 hutch keep ls
 hutch keep rm NAME...
 hutch profile ls
@@ -47,7 +48,7 @@ hutch gc`,
 		Version:                version + " (commit " + commit + ")",
 		HideHelpCommand:        true,
 		UseShortOptionHandling: false,
-		Commands:               []*cli.Command{runCommand(), doctorCommand(), profileCommand(), gcCommand(), unpackCommand(), keepCommand(), helperCommand()},
+		Commands:               []*cli.Command{runCommand(), doctorCommand(), profileCommand(), gcCommand(), unpackCommand(), keepCommand(), helperCommand(), compareCommand(), workCommand()},
 		ExitErrHandler:         func(*cli.Context, error) {},
 		OnUsageError:           usageError,
 		Action: func(c *cli.Context) error {
