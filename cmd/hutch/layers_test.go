@@ -38,6 +38,9 @@ func layers() map[string][]string {
 		"runner/kvm":    {"runner/guest", "runner/cgroup", "runner/host", "runner"},
 		// 5
 		"runner/pid1": {"runner/guest", "runner/native", "runner"},
+		// Measures engines as programs, from outside.
+		"runner/compare/work": {},
+		"runner/compare":      {"runner/compare/work", "seccomp"},
 		// 6: may import all, see check
 		"cmd/hutch": nil,
 		// Measures the binary from outside, as it does its peers.

@@ -14,11 +14,8 @@ import (
 //go:embed report.css
 var style string
 
-// A page is written as HTML in which every foreign word is escaped by text.
+// A page is written as HTML.
 type page struct{ strings.Builder }
-
-// text writes foreign words.
-func (p *page) text(s string) { p.WriteString(escape(s)) }
 
 // f writes markup with foreign words in it: every argument is escaped.
 func (p *page) f(format string, args ...any) {

@@ -2,13 +2,14 @@ package work
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // sink keeps what is computed from being left out.
-var sink uint64
+var sink atomic.Uint64
 
 func integer(o *Options) (float64, error) {
 	x := uint64(88172645463325252)
@@ -20,7 +21,7 @@ func integer(o *Options) (float64, error) {
 		}
 		return nil
 	})
-	sink = x
+	sink.Store(x)
 	return ns, err
 }
 
@@ -32,7 +33,7 @@ func float(o *Options) (float64, error) {
 		}
 		return nil
 	})
-	sink = uint64(x * 1e9)
+	sink.Store(uint64(x * 1e9))
 	return ns, err
 }
 

@@ -86,7 +86,7 @@ func contended(o *Options, lock, unlock func()) (float64, error) {
 	for range o.Threads {
 		<-done
 	}
-	sink = shared
+	sink.Store(shared)
 	if n == 0 {
 		n = 1 // not even one: at least as long as we waited
 	}
