@@ -839,6 +839,9 @@ func TestRerun(t *testing.T) {
 				os.Chown(dir+"/tmp", c.owner, c.owner)); err != nil {
 				t.Fatal(err)
 			}
+			if err := os.CopyFS(dir+"/tmp/testdata", os.DirFS("testdata")); err != nil {
+				t.Fatal(err)
+			}
 			cmd := exec.Command(dir+"/test", "-test.count=1", "-test.timeout=5m")
 			cmd.Dir = dir + "/tmp"
 			cmd.Env = append(os.Environ(), "HUTCH_ROOTFS_RERUN=1", "TMPDIR="+dir+"/tmp", "HOME="+dir+"/tmp", "XDG_DATA_HOME=")
