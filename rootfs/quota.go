@@ -16,7 +16,7 @@ import (
 // a project quota where the file system has them, else as a file system of
 // that size in a file.
 func (k *Keep) cap(opt KeepOptions) error {
-	if os.Geteuid() != 0 {
+	if !isRoot() {
 		return errors.New("an ordinary user's kept writes cannot be capped, for that needs a project quota or a mount; " +
 			"leave --disk out, or ask the administrator for a quota of your own (setquota(8))")
 	}
@@ -32,6 +32,14 @@ func (k *Keep) cap(opt KeepOptions) error {
 	k.Path = k.dir + "/disk.img"
 	k.Capped = true
 	return makeImage(k.Path, opt.Disk, opt.Inodes)
+}
+
+// isRoot says that the caller is root of the machine, and not of a user
+// namespace, who may neither set a quota nor mount a disk.
+func isRoot() bool {
+	b, err := os.ReadFile("/proc/self/uid_map")
+	f := strings.Fields(string(b))
+	return os.Geteuid() == 0 && err == nil && len(f) == 3 && f[0] == "0" && f[1] == "0" && f[2] == "4294967295"
 }
 
 func noQuota(err error) error {
