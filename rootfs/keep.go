@@ -157,8 +157,7 @@ func (s store) lockKeep(name string) (*Keep, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keep %s: %w", name, err)
 	}
-	if err := unix.Flock(k.lock, unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		err = k.heldBy(err)
+	if err := k.takeLock(); err != nil {
 		unix.Close(k.lock)
 		return nil, err
 	}
@@ -190,6 +189,22 @@ func (s store) lockKeep(name string) (*Keep, error) {
 func exists(path string) bool {
 	var st unix.Stat_t
 	return unix.Lstat(path, &st) == nil
+}
+
+// takeLock waits a moment: a list looks at the lock too, and a box that was
+// killed holds it until it is dead.
+func (k *Keep) takeLock() error {
+	var err error
+	for range 20 {
+		if err = unix.Flock(k.lock, unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err != nil {
+		return k.heldBy(err)
+	}
+	return nil
 }
 
 // heldBy names the process that holds the lock. Its box may outlive it for a

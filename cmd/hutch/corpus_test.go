@@ -124,6 +124,12 @@ func TestCorpus(t *testing.T) {
 				args = append(args, base+"/root.tar", "--", "/usr/bin/busybox", "sh", "-c", "echo ran; echo x >/dev/null; echo x >/l/new; echo x >/canary")
 				cmd := exec.Command("hutch", args...)
 				cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME=", "XDG_CACHE_HOME=")
+				if len(more) > 1 && more[0] == "--keep" {
+					// What an ordinary user's box leaves only hutch can remove.
+					rm := exec.Command("hutch", "keep", "rm", name)
+					rm.Env = cmd.Env
+					defer rm.Run()
+				}
 				began := time.Now()
 				out, err := cmd.CombinedOutput()
 				var exited *exec.ExitError
