@@ -97,10 +97,14 @@ func TestKeepQuota(t *testing.T) {
 		return before
 	}
 	for _, want := range []struct{ part, text string }{
-		{"fill", "Disk quota exceeded"}, {"fill", "size 4"}, {"fill", "status 9\n\"cause\":\"disk-limit\""},
-		{"kept", "size 4"}, {"kept", "new\nstatus 0\n"},
+		{"fill", "Disk quota exceeded"},
+		{"fill", "size 4"},
+		{"fill", "status 9\n\"cause\":\"disk-limit\""},
+		{"kept", "size 4"},
+		{"kept", "new\nstatus 0\n"},
 		{"inodes", "files 8"},
-		{"larger", "Disk quota exceeded"}, {"larger", "size 8"},
+		{"larger", "Disk quota exceeded"},
+		{"larger", "size 8"},
 		{"end", "/var/lib/hutch/keep/q/data"},
 	} {
 		if !strings.Contains(part(want.part), want.text) {
