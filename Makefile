@@ -8,7 +8,7 @@ export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
 TAGS    := urfave_cli_no_docs,netgo,osusergo
 LDFLAGS  = -s -w -linkmode external -extldflags "-static" $(shell .ci/version.sh -X)
 
-.PHONY: run build build-arm64 test lint bench golden fuzz deps deps-test demo-root clean
+.PHONY: compare deps-compare run build build-arm64 test lint bench golden fuzz deps deps-test demo-root clean
 
 run: build demo-root ## run a real application in a box and show what was enforced
 	@.ci/demo.sh
@@ -28,6 +28,9 @@ lint: deps ## vet, staticcheck, gofumpt and the rules of the house; silent when 
 bench: build ## the table of speed and memory (BENCH='--only NAME --runs N --json')
 	@go run -buildvcs=false ./cmd/bench $(BENCH)
 
+compare: build deps-compare ## the engines side by side: build/compare.html, .json and a table (COMPARE='--suite --rounds 10')
+	@bin/hutch compare $(or $(COMPARE),--suite --quick --peers) --json build/compare.json --html build/compare.html
+
 golden: deps ## rewrite the golden files from what the code does now
 	@.ci/golden.sh '$(TAGS)'
 
@@ -39,6 +42,9 @@ deps: ## install what the build lacks
 
 deps-test: ## install what the tests lack
 	@.ci/deps.sh build demo test
+
+deps-compare:
+	@mkdir -p build && .ci/deps.sh build compare
 
 demo-root: build/demo.tar.zst ## a small root filesystem out of Debian packages
 

@@ -47,6 +47,15 @@ group_test() {
   need 'has git' git
   need 'has node' nodejs
   need 'has java' default-jre-headless
+  need 'has chromium' chromium
+}
+
+# The other kinds of isolation that are here to be compared with.
+group_compare() {
+  need 'has bwrap' bubblewrap
+  need 'has runc' runc
+  need 'has linux.uml' user-mode-linux
+  need 'has qemu-system-x86_64' qemu-system-x86
 }
 
 group_bench() {
@@ -59,8 +68,8 @@ group_bench() {
 
 for group; do
   case "$group" in
-  build | demo | test | bench) "group_$group" ;;
-  *) echo "deps.sh: no group '$group' (there are: build demo test bench)" >&2 && exit 2 ;;
+  build | demo | test | bench | compare) "group_$group" ;;
+  *) echo "deps.sh: no group '$group' (there are: build demo test bench compare)" >&2 && exit 2 ;;
   esac
 done
 command -v go >/dev/null || { echo "deps.sh: go is missing: install Go 1.26 or newer from https://go.dev/dl" >&2; exit 1; }

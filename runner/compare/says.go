@@ -11,7 +11,7 @@ import (
 // numbers; where there are none it is left out.
 func (r *Report) Says() []string {
 	var out []string
-	for _, f := range []func(*Report) []string{saysSkipped, saysOutcome, saysStart, saysSame, saysCalls, saysDisk, saysMany, saysIsolation} {
+	for _, f := range []func(*Report) []string{saysSkipped, saysOutcome, saysStart, saysSame, saysCalls, saysDisk, saysLocks, saysMany, saysIsolation} {
 		out = append(out, f(r)...)
 	}
 	return out
@@ -206,6 +206,32 @@ func saysDisk(r *Report) []string {
 		return nil
 	}
 	return []string{"While random writes were made durable, what reached the host's disk was: " + join(parts) + ". A side that writes less than it says it did keeps it in memory."}
+}
+
+// saysLocks is about a lock whose holder is stopped: what waiting in a loop
+// costs, and what giving the processor away saves.
+func saysLocks(r *Report) []string {
+	spin, yield, futex := r.row("lock-spin"), r.row("lock-yield"), r.row("lock-futex")
+	if spin == nil || yield == nil || futex == nil {
+		return nil
+	}
+	var parts []string
+	for _, name := range r.ran() {
+		s, y, f := spin.cell(name), yield.cell(name), futex.cell(name)
+		if s == nil || y == nil || f == nil || s.Summary == nil || y.Summary == nil || f.Summary == nil {
+			continue
+		}
+		part := fmt.Sprintf("on %s a section under a spin lock takes %s, with a yield %s, with a futex %s",
+			name, value(s.Summary.Median, spin.Unit), value(y.Summary.Median, yield.Unit), value(f.Summary.Median, futex.Unit))
+		if s.Cost != nil && s.Cost.Steal != nil && *s.Cost.Steal > 0.005 {
+			part += fmt.Sprintf(" (%.0f %% of its time stolen meanwhile)", *s.Cost.Steal*100)
+		}
+		parts = append(parts, part)
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	return []string{"With more threads than processors, " + join(parts) + "."}
 }
 
 // saysMany is about many at once.
