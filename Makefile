@@ -14,6 +14,7 @@ run: build demo-root ## run a real application in a box and show what was enforc
 	@.ci/demo.sh
 
 build: deps ## bin/hutch, one static binary
+	@.ci/pull.sh '$(TAGS)'
 	@CGO_ENABLED=1 go build -trimpath -buildvcs=false -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o bin/hutch ./cmd/hutch
 
 build-arm64: ## compile for arm64 everything that needs no C library
@@ -52,4 +53,4 @@ build/demo.tar.zst: .ci/demo-root.sh
 	@.ci/deps.sh demo && .ci/demo-root.sh $@
 
 clean: ## remove what was built
-	@chmod -R u+w build 2>/dev/null; rm -rf bin build
+	@chmod -R u+w build 2>/dev/null; rm -rf bin build cmd/hutch/embedded/*.gz
