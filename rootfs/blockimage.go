@@ -16,10 +16,10 @@ import (
 	"hutch/rootfs/internal/erofs"
 )
 
-// imagesDir holds block images, by what they were made from: sha256-HEX of a
+// blocksDir holds block images, by what they were made from: sha256-HEX of a
 // layer of the store, or tree-HEX of another directory. The file itself is
 // locked: shared while in use, exclusively for its removal.
-const imagesDir = "images"
+const blocksDir = "blocks"
 
 // A BlockImage is a directory as a read-only EROFS file system for a guest's
 // disk. Close it when the guest is gone.
@@ -59,7 +59,7 @@ func NewBlockImage(ctx context.Context, dir string, opt Options) (*BlockImage, e
 		return nil, err
 	}
 	if name := s.layerName(dir); name != "" {
-		if b, err := s.useImage(name); err == nil {
+		if b, err := s.useBlock(name); err == nil {
 			return b, nil
 		}
 	}
@@ -72,17 +72,17 @@ func NewBlockImage(ctx context.Context, dir string, opt Options) (*BlockImage, e
 	if name == "" {
 		sum := tree.Fingerprint()
 		name = "tree-" + hex.EncodeToString(sum[:])
-		if b, err := s.useImage(name); err == nil {
+		if b, err := s.useBlock(name); err == nil {
 			return b, nil
 		}
 	}
 	if err := s.create(); err != nil {
 		return nil, err
 	}
-	if err := os.Mkdir(s.path(imagesDir), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("store %s: %w", s.path(imagesDir), bare(err))
+	if err := os.Mkdir(s.path(blocksDir), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("store %s: %w", s.path(blocksDir), bare(err))
 	}
-	return s.makeImage(ctx, tree, name)
+	return s.makeBlock(ctx, tree, name)
 }
 
 // layerName is the name of the store's entry whose tree is dir, or "".
@@ -95,8 +95,8 @@ func (s store) layerName(dir string) string {
 	return name
 }
 
-func (s store) useImage(name string) (*BlockImage, error) {
-	path := s.path(imagesDir, name)
+func (s store) useBlock(name string) (*BlockImage, error) {
+	path := s.path(blocksDir, name)
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, errGone
@@ -112,8 +112,8 @@ func (s store) useImage(name string) (*BlockImage, error) {
 	return &BlockImage{Path: path, Bytes: st.Size, lock: fd}, nil
 }
 
-// makeImage writes the image as a temporary, whole or not at all.
-func (s store) makeImage(ctx context.Context, tree *erofs.Tree, name string) (*BlockImage, error) {
+// makeBlock writes the image as a temporary, whole or not at all.
+func (s store) makeBlock(ctx context.Context, tree *erofs.Tree, name string) (*BlockImage, error) {
 	d, err := s.draft()
 	if err != nil {
 		return nil, err
@@ -130,12 +130,12 @@ func (s store) makeImage(ctx context.Context, tree *erofs.Tree, name string) (*B
 		err = out.Chmod(0o400)
 	}
 	if err = errors.Join(err, out.Close()); err == nil {
-		err = unix.Renameat2(unix.AT_FDCWD, part, unix.AT_FDCWD, s.path(imagesDir, name), unix.RENAME_NOREPLACE)
+		err = unix.Renameat2(unix.AT_FDCWD, part, unix.AT_FDCWD, s.path(blocksDir, name), unix.RENAME_NOREPLACE)
 	}
 	if err != nil && !errors.Is(err, unix.EEXIST) { // which another process has just made
 		return nil, fmt.Errorf("block image: %w", err)
 	}
-	b, err := s.useImage(name)
+	b, err := s.useBlock(name)
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %s was removed as soon as it was made: %w", s.dir, name, err)
 	}
@@ -161,11 +161,11 @@ func insideOwner() func(uid, gid uint32) (uint32, uint32) {
 	}
 }
 
-// gcImages removes images, the least recently used first, until total, in
+// gcBlocks removes block images, the least recently used first, until total, in
 // which they are, is at most keep. They can be made again, so they go before
 // any layer. It gives what is left of total.
-func (s store) gcImages(total, keep int64, st *GCStats) int64 {
-	names, err := os.ReadDir(s.path(imagesDir))
+func (s store) gcBlocks(total, keep int64, st *GCStats) int64 {
+	names, err := os.ReadDir(s.path(blocksDir))
 	if err != nil {
 		return total
 	}
@@ -181,7 +181,7 @@ func (s store) gcImages(total, keep int64, st *GCStats) int64 {
 		if total <= keep {
 			break
 		}
-		switch err := s.removeImage(e.name); {
+		switch err := s.removeBlock(e.name); {
 		case err == nil:
 			st.Entries++
 			st.Bytes += e.bytes
@@ -193,8 +193,8 @@ func (s store) gcImages(total, keep int64, st *GCStats) int64 {
 	return total
 }
 
-func (s store) removeImage(name string) error {
-	path := s.path(imagesDir, name)
+func (s store) removeBlock(name string) error {
+	path := s.path(blocksDir, name)
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err

@@ -6,81 +6,198 @@ import (
 	"fmt"
 	"os"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// GCOptions say what GC removes besides abandoned temporaries.
+// GCOptions say what GC removes besides abandoned temporaries, and layers that
+// no image has any more.
 type GCOptions struct {
 	// Keep is how many bytes of unpacked files and of their block images may
-	// stay; images go first, and what was used least recently. Negative: all may stay.
+	// stay. Block images go first; then what has no name, or can be fetched again,
+	// the least recently used first. An image that was imported or committed
+	// under a name never goes. Negative: all may stay.
 	Keep int64
 }
 
 // GCStats say what GC removed.
 type GCStats struct {
 	Temporaries int
-	Entries     int
-	Bytes       int64 // of those entries
-	Busy        int   // entries that would have gone, but are in use
+	Images      int
+	Entries     int   // layers, and trees of tars
+	Bytes       int64 // of those
+	Busy        int   // images and entries that would have gone, but are in use
+	Left        int64 // bytes that stay
 }
 
-// GC removes from a store ("" is the default one) what processes that died
-// left behind, and entries that nobody uses until the others fit into Keep.
-// It may run beside any number of other processes.
+// GC removes from a store ("" is the default one) what nothing needs. It may
+// run beside any number of other processes.
 func GC(dir string, opt GCOptions) (GCStats, error) {
-	s, err := storeAt(dir)
-	if err != nil {
-		return GCStats{}, err
-	}
-	if _, err := os.Lstat(s.dir); errors.Is(err, os.ErrNotExist) {
-		return GCStats{}, nil
-	}
-	if err := s.create(); err != nil {
+	s, err := openStore(dir)
+	if err != nil || s.dir == "" {
 		return GCStats{}, err
 	}
 	st := GCStats{Temporaries: s.sweep()}
-	if opt.Keep < 0 {
-		return st, nil
-	}
-	list, total, err := s.entries()
-	if err != nil {
+	if err := s.removeUnused(&st, isLayer); err != nil {
 		return st, err
 	}
-	total = s.gcImages(total, opt.Keep, &st)
-	for _, e := range list {
-		if total <= opt.Keep {
-			break
-		}
-		switch err := s.removeEntry(e.name); {
-		case err == nil:
-			st.Entries++
-			st.Bytes += e.bytes
-			total -= e.bytes
-		case errors.Is(err, errGone):
-			total -= e.bytes
-		case errors.Is(err, errBusy):
-			st.Busy++
-		default:
-			return st, err
-		}
+	if opt.Keep >= 0 {
+		err = s.shrink(&st, opt.Keep)
 	}
 	s.dropDangling()
-	return st, nil
+	if _, total, terr := s.entries(); err == nil {
+		st.Left, err = total, terr
+	}
+	return st, err
 }
 
-// Remove removes the entry with this digest, unless it is in use.
+// isLayer tells an image's layer from a tar's tree, which needs no image.
+func isLayer(entry string) bool { return !strings.HasPrefix(entry, "sha256-") }
+
+// A candidate is what shrink may remove.
+type candidate struct {
+	dir, name string
+	used      time.Time
+}
+
+// shrink removes images and trees, the least recently used first, until the
+// rest has at most keep bytes.
+func (s store) shrink(st *GCStats, keep int64) error {
+	list, total, err := s.entries()
+	if err != nil {
+		return err
+	}
+	keep -= s.gcBlocks(total, keep, st) - total
+	images, err := s.images()
+	if err != nil {
+		return err
+	}
+	var may []candidate
+	for _, e := range list {
+		if !isLayer(e.name) {
+			may = append(may, candidate{layersDir, e.name, e.used})
+		}
+	}
+	for _, img := range images {
+		if len(img.Names) == 0 || img.Fetched {
+			may = append(may, candidate{imagesDir, entryName(img.ID), img.Used})
+		}
+	}
+	sort.SliceStable(may, func(i, j int) bool { return may[i].used.Before(may[j].used) })
+	for _, c := range may {
+		if total <= keep {
+			break
+		}
+		if c.dir == imagesDir {
+			switch err := s.removeEntry(imagesDir, c.name); {
+			case err == nil:
+				st.Images++
+			case errors.Is(err, errBusy):
+				st.Busy++
+			case !errors.Is(err, errGone):
+				return err
+			}
+		}
+		// Of a tar's tree, only this one; of layers, what the image alone had.
+		only := isLayer
+		if c.dir == layersDir {
+			only = func(entry string) bool { return entry == c.name }
+		}
+		if err := s.removeUnused(st, only); err != nil {
+			return err
+		}
+		if _, total, err = s.entries(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeUnused removes the entries of layers that are wanted by no image and
+// by nobody who runs; only says which come into question. An entry's exclusive
+// lock is taken first and the images are looked at after it: who makes an image
+// holds the shared lock until the image is there.
+func (s store) removeUnused(st *GCStats, only func(entry string) bool) error {
+	list, _, err := s.entries()
+	if err != nil {
+		return err
+	}
+	locked := map[string]int{}
+	defer func() {
+		for _, fd := range locked {
+			unix.Close(fd)
+		}
+	}()
+	wanted, err := s.wanted()
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if !only(e.name) || wanted[e.name] {
+			continue
+		}
+		fd, err := s.lockOut(layersDir, e.name)
+		if errors.Is(err, errBusy) {
+			st.Busy++
+		}
+		if err == nil {
+			locked[e.name] = fd
+		}
+	}
+	if len(locked) == 0 {
+		return nil
+	}
+	if wanted, err = s.wanted(); err != nil {
+		return err
+	}
+	for _, e := range list {
+		if _, ok := locked[e.name]; !ok || wanted[e.name] {
+			continue
+		}
+		if err := s.moveOut(layersDir, e.name); err != nil {
+			return err
+		}
+		st.Entries++
+		st.Bytes += e.bytes
+	}
+	return nil
+}
+
+// wanted gives the entries that images stack or consist of.
+func (s store) wanted() (map[string]bool, error) {
+	images, err := s.imageEntries()
+	if err != nil {
+		return nil, err
+	}
+	wanted := map[string]bool{}
+	for _, img := range images {
+		lowers, err := s.lowersOf(img)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // just removed
+		}
+		for _, l := range lowers {
+			wanted[l] = true
+		}
+	}
+	return wanted, nil
+}
+
+// Remove removes the tree of the tar with this digest, unless it is in use.
 func Remove(dir, digest string) error {
-	s, err := storeAt(dir)
+	s, err := openStore(dir)
 	if err != nil {
 		return err
 	}
 	if !validDigest(digest) {
 		return fmt.Errorf("store entry %s: a digest is sha256: and 64 hexadecimal digits", quote(digest))
 	}
-	if err := s.removeEntry(entryName(digest)); err != nil {
+	if s.dir == "" {
+		return fmt.Errorf("store entry %s: %w", digest, errGone)
+	}
+	if err := s.removeEntry(layersDir, entryName(digest)); err != nil {
 		return fmt.Errorf("store entry %s: %w", digest, err)
 	}
 	s.dropDangling()
@@ -117,29 +234,45 @@ func (s store) entries() (list []storeEntry, total int64, err error) {
 
 var errBusy = errors.New("is in use")
 
-// removeEntry moves the entry out of sight first, under its exclusive lock,
-// so that a kill leaves a temporary and never half an entry.
-func (s store) removeEntry(name string) error {
-	lock, err := unix.Open(s.path(layersDir, name, "lock"), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if errors.Is(err, unix.ENOENT) {
-		return errGone
-	}
+// removeEntry removes an entry of layers or images that nobody uses.
+func (s store) removeEntry(dir, name string) error {
+	lock, err := s.lockOut(dir, name)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(lock)
+	return s.moveOut(dir, name)
+}
+
+// lockOut takes the exclusive lock of an entry.
+func (s store) lockOut(dir, name string) (int, error) {
+	lock, err := unix.Open(s.path(dir, name, "lock"), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return -1, errGone
+	}
+	if err != nil {
+		return -1, err
+	}
 	if err := unix.Flock(lock, unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return errBusy
+		unix.Close(lock)
+		return -1, errBusy
 	}
 	// Another process may have removed the entry since the lock was opened, and
 	// a third may have made it anew: then this is the lock of no entry.
 	var st unix.Stat_t
 	if err := unix.Fstat(lock, &st); err != nil || st.Nlink == 0 {
-		return errGone
+		unix.Close(lock)
+		return -1, errGone
 	}
+	return lock, nil
+}
+
+// moveOut moves an entry whose exclusive lock is held out of sight first, so
+// that a kill leaves a temporary and never half an entry.
+func (s store) moveOut(dir, name string) error {
 	gone := s.path(tmpDir, fmt.Sprintf("gc-%d-%s", os.Getpid(), name))
-	if err := unix.Rename(s.path(layersDir, name), gone); err != nil {
-		return err
+	if err := unix.Rename(s.path(dir, name), gone); err != nil {
+		return fmt.Errorf("store %s: %w", s.path(dir, name), err)
 	}
 	return removePath(gone)
 }
@@ -178,19 +311,32 @@ func (s store) sweep() int {
 // dropDangling removes what points to entries that are gone, and what a killed
 // process did not get to rename.
 func (s store) dropDangling() {
-	names, err := os.ReadDir(s.path(indexDir))
-	if err != nil {
-		return
-	}
-	for _, n := range names {
-		path := s.path(indexDir, n.Name())
-		to, err := os.Readlink(path)
+	for _, dir := range [...]string{indexDir, namesDir} {
+		names, err := os.ReadDir(s.path(dir))
 		if err != nil {
 			continue
 		}
-		_, err = os.Lstat(s.path(layersDir, to))
-		if errors.Is(err, os.ErrNotExist) || strings.HasPrefix(n.Name(), ".new-") {
-			_ = os.Remove(path)
+		for _, n := range names {
+			path, at := s.path(dir, n.Name()), layersDir
+			if dir == namesDir || strings.HasPrefix(n.Name(), "img-") {
+				at = imagesDir
+			}
+			to, err := os.Readlink(path)
+			if err != nil {
+				continue
+			}
+			_, err = os.Lstat(s.path(at, to))
+			if errors.Is(err, os.ErrNotExist) || strings.HasPrefix(n.Name(), ".new-") && !alive(n.Name()) {
+				_ = os.Remove(path)
+			}
 		}
 	}
+}
+
+// alive tells whether the maker of a link that has no name yet may still be at
+// it: its process number follows ".new-".
+func alive(name string) bool {
+	pid, _, _ := strings.Cut(strings.TrimPrefix(name, ".new-"), "-")
+	n, err := strconv.Atoi(pid)
+	return err == nil && n != os.Getpid() && unix.Kill(n, 0) == nil
 }

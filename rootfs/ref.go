@@ -58,7 +58,7 @@ func suffix(mark, s string) string {
 
 // forms is the sentence that every error about an unknown reference ends with.
 const forms = "a root is one of: host, ./DIR, FILE.tar (also .gz .zst .xz .bz2), - for a tar on standard input, " +
-	"oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, NAME[:TAG]"
+	"oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, NAME[:TAG] of the store, HOST/NAME[:TAG] of a registry"
 
 // Parse reads a ROOT argument. What exists on disk under exactly that name
 // wins over an image of the same name: a directory is a dir, anything else
@@ -104,8 +104,13 @@ func cutPrefix(arg string) (Kind, string, bool) {
 
 func parsePrefixed(arg string, kind Kind, rest string) (Ref, error) {
 	r := Ref{Kind: kind, Path: rest}
-	// A tag follows the last colon, unless that colon is part of a directory's name.
-	if i := strings.LastIndexByte(rest, ':'); i >= 0 && !strings.Contains(rest[i:], "/") {
+	if kind == KindDockerArchive {
+		// Its tags are whole names, with a colon of their own.
+		if _, err := os.Stat(rest); err != nil {
+			r.Path, r.Tag, _ = strings.Cut(rest, ":")
+		}
+	} else if i := strings.LastIndexByte(rest, ':'); i >= 0 && !strings.Contains(rest[i:], "/") {
+		// A tag follows the last colon, unless that colon is part of a directory's name.
 		r.Path, r.Tag = rest[:i], rest[i+1:]
 	}
 	if r.Path == "" {
@@ -156,6 +161,17 @@ func looksLikePath(arg string) bool {
 		}
 	}
 	return arg == "." || arg == ".."
+}
+
+// ParseImage reads the name of an image, whatever files there are.
+func ParseImage(arg string) (Ref, error) {
+	if kind, _, ok := cutPrefix(arg); ok {
+		return Ref{}, fmt.Errorf("image %s: is a form of ROOT; hutch image import %s NAME gives it a name", arg, kind+":…")
+	}
+	if looksLikePath(arg) {
+		return Ref{}, fmt.Errorf("image %s: is a path and no name; write NAME[:TAG] or HOST/NAME[:TAG]", arg)
+	}
+	return parseImage(arg)
 }
 
 // parseImage reads NAME[:TAG][@DIGEST]; the grammar is that of

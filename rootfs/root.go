@@ -12,7 +12,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
+	"runtime"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,7 +46,8 @@ type Root struct {
 	// when the tree was already in the store.
 	Stats Stats
 
-	lock int // descriptor that holds the shared lock on the store entry, -1 without
+	arch string // an image's, if it says so
+	lock int    // descriptor that holds the shared lock on the store entry, -1 without
 }
 
 // Close lets go of the store entry, so that GC may remove it. It may be called
@@ -71,6 +75,17 @@ type Options struct {
 	Progress func(Progress)
 	// Limits bound what an archive may do; zero fields mean the defaults.
 	Limits UnpackLimits
+	// Platform is the one of an image that is made for several.
+	Platform Platform
+	// Puller opens the program that fetches from registries; see package
+	// registry. Without it nothing is fetched.
+	Puller func() (*os.File, error)
+	// PlainHTTP allows a registry without TLS that is not on this machine.
+	PlainHTTP bool
+	// Stall and Pause are those of registry.Open.
+	Stall, Pause time.Duration
+
+	plain bool // note the digest of the tar without its compression
 }
 
 // Progress tells how far an unpacking is.
@@ -88,20 +103,78 @@ type Progress struct {
 //
 // When ctx ends, what was unpacked so far is removed and ctx's error returned.
 func Prepare(ctx context.Context, ref Ref, opt Options) (*Root, error) {
+	r, err := prepareAny(ctx, ref, opt)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.runs(); err != nil {
+		_ = r.Close()
+		return nil, fmt.Errorf("root %s: %w", ref, err)
+	}
+	return r, nil
+}
+
+func prepareAny(ctx context.Context, ref Ref, opt Options) (*Root, error) {
 	switch ref.Kind {
 	case KindHost:
 		return &Root{Kind: KindHost, Lowers: []string{"/"}, lock: -1}, nil
 	case KindDir:
 		return prepareDir(ref)
-	case KindTar:
-		return prepareTar(ctx, ref, opt)
-	case KindOCI, KindOCIArchive, KindDockerArchive:
-		return nil, fmt.Errorf("root %s: images on disk are not supported by this version; unpack it first, for instance with "+
-			"umoci unpack, and give the directory", ref)
+	case KindTar, KindOCI, KindOCIArchive, KindDockerArchive:
+		s, err := storeAt(opt.Store)
+		if err != nil {
+			return nil, err
+		}
+		if ref.Kind == KindTar {
+			return s.prepareTar(ctx, ref, opt)
+		}
+		return s.localImage(ctx, ref, "", opt)
 	case KindImage:
-		return nil, fmt.Errorf("root %s: no such file or directory, and this version has no image store and no registries; %s", ref, forms)
+		return prepareImage(ctx, ref, opt)
 	}
 	return nil, fmt.Errorf("root %s: unknown kind %q; %s", ref, ref.Kind, forms)
+}
+
+// runs tells whether this machine can run what was made for the root's architecture.
+func (r *Root) runs() error {
+	if r.arch == "" || r.arch == runtime.GOARCH || foreignRuns(r.arch) {
+		return nil
+	}
+	return fmt.Errorf("the image is for linux/%s, and this machine is linux/%s; take an image for that, or install qemu-user-static, which runs others",
+		r.arch, runtime.GOARCH)
+}
+
+// Stored gives the root of ref if nothing has to be unpacked or fetched for it,
+// else nil: then Prepare says why or does it. It takes microseconds.
+func Stored(ref Ref, opt Options) *Root {
+	s, err := storeAt(opt.Store)
+	if err != nil || opt.Platform != "" {
+		return nil
+	}
+	var r *Root
+	var st unix.Stat_t
+	switch ref.Kind {
+	case KindImage:
+		r, err = s.byName(ref.FullName())
+	case KindTar:
+		if err = unix.Stat(ref.Path, &st); err == nil {
+			if r, err = s.byIdentity(&st); err != nil {
+				r, err = s.byImageKey(tarImageKey(&st))
+			}
+		}
+	case KindOCI, KindOCIArchive, KindDockerArchive:
+		if err = unix.Stat(ref.file(), &st); err == nil {
+			r, err = s.byImageKey(imageKey(ref, &st, opt))
+		}
+	}
+	if err != nil || r == nil {
+		return nil
+	}
+	if r.runs() != nil {
+		_ = r.Close()
+		return nil
+	}
+	return r
 }
 
 // prepareDir is on the start-up path: open tells at once whether it is there,

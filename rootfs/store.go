@@ -15,12 +15,24 @@ import (
 // The store on disk:
 //
 //	version                       "1\n"
-//	layers/sha256-HEX/fs/         the tree, as the archive describes it
-//	layers/sha256-HEX/meta.json   what it was made from
-//	layers/sha256-HEX/lock        shared lock: in use; exclusive: being removed
-//	index/FILE-IDENTITY           symbolic link: sha256-HEX
-//	images/NAME                   a block image; its lock is its own
+//	layers/sha256-HEX/fs/         the tree of a plain tar, as the tar describes it
+//	layers/diff-HEX/fs/           that of an image's layer; HEX is its diff id
+//	layers/stack-HEX/fs/          that of several layers in one
+//	layers/…/meta.json            what it was made from
+//	layers/…/sums                 a checksum of each file
+//	layers/…/lock                 shared lock: in use; exclusive: being removed
+//	images/sha256-HEX/image.json  an image, by the digest of its configuration
+//	images/sha256-HEX/run.json    as much of it as a start needs
+//	images/sha256-HEX/lock        as above
+//	names/HOST%NAME:TAG           symbolic link: the image's sha256-HEX
+//	index/FILE-IDENTITY           symbolic link: the layer's sha256-HEX
+//	index/img-FILE-IDENTITY       symbolic link: the image's sha256-HEX
+//	blocks/NAME                   a block image of a tree; its lock is its own
 //	tmp/RANDOM/                   an entry in the making, its lock held
+//
+// An image pins its layers: a layer goes when its exclusive lock is held and,
+// looked for after that, no image is there that stacks it. Who makes an image
+// holds its layers' shared locks until the image is in its place.
 //
 // An entry is made in tmp and renamed, so it is there whole or not at all,
 // and many processes may do so at once: the first to rename wins. Locks are
@@ -29,12 +41,14 @@ import (
 // The directory is 0700: a set-user-ID file of root's in a tree must not be
 // reached by other users of the host.
 //
-// A change of this layout raises storeVersion and renames index, which is all
-// that the start-up path looks at before it takes an entry.
+// A change of this layout raises storeVersion and renames index and names, which
+// are all that the start-up path looks at before it takes an entry.
 const storeVersion = "1\n"
 
 const (
 	layersDir = "layers"
+	imagesDir = "images"
+	namesDir  = "names"
 	indexDir  = "index"
 	tmpDir    = "tmp"
 )
@@ -94,7 +108,7 @@ func (s store) create() error {
 	if err := s.checkVersion(); err != nil {
 		return err
 	}
-	for _, d := range [...]string{layersDir, indexDir, tmpDir} {
+	for _, d := range [...]string{layersDir, imagesDir, namesDir, indexDir, tmpDir} {
 		if err := os.Mkdir(s.path(d), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("store %s: %w", s.path(d), bare(err))
 		}
@@ -146,16 +160,28 @@ var errGone = errors.New("not in the store")
 
 // use takes the shared lock of an entry and marks it as used now.
 func (s store) use(name string) (*Root, error) {
-	dir := s.path(layersDir, name)
-	fd, err := unix.Open(dir+"/lock", unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := s.hold(layersDir, name)
 	if err != nil {
-		return nil, errGone
-	}
-	if err := holdShared(fd); err != nil {
-		unix.Close(fd)
 		return nil, err
 	}
 	return s.root(name, fd), nil
+}
+
+// hold takes the shared lock of an entry of layers or images.
+func (s store) hold(dir, name string) (int, error) {
+	fd, err := unix.Open(s.path(dir, name, "lock"), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, errGone
+	}
+	err = holdShared(fd)
+	if err == nil && !written(fd) {
+		err = s.checkWritten(dir, name, fd)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
 }
 
 func (s store) root(name string, lock int) *Root {
@@ -205,6 +231,9 @@ func (s store) draft() (*draft, error) {
 		err = unix.Flock(d.lock, unix.LOCK_EX|unix.LOCK_NB)
 	}
 	if err == nil {
+		err = markBoot(d.lock)
+	}
+	if err == nil {
 		err = unix.Mkdir(dir+"/fs", 0o700)
 	}
 	if err != nil {
@@ -222,11 +251,11 @@ func (d *draft) discard() {
 	}
 }
 
-// keep moves the draft to its place, or takes the entry that another process
+// keep moves the draft to its place in dir, layers or images, or takes the entry that another process
 // has put there meanwhile.
-func (s store) keep(d *draft, name string) (*Root, error) {
+func (s store) keep(d *draft, dir, name string) (*Root, error) {
 	for range 100 {
-		err := unix.Renameat2(unix.AT_FDCWD, d.dir, unix.AT_FDCWD, s.path(layersDir, name), unix.RENAME_NOREPLACE)
+		err := unix.Renameat2(unix.AT_FDCWD, d.dir, unix.AT_FDCWD, s.path(dir, name), unix.RENAME_NOREPLACE)
 		if err == nil {
 			if err := holdShared(d.lock); err != nil {
 				unix.Close(d.lock)
@@ -236,11 +265,11 @@ func (s store) keep(d *draft, name string) (*Root, error) {
 		}
 		if !errors.Is(err, unix.EEXIST) {
 			d.discard()
-			return nil, fmt.Errorf("store %s: %w", s.path(layersDir, name), err)
+			return nil, fmt.Errorf("store %s: %w", s.path(dir, name), err)
 		}
-		if r, err := s.use(name); err == nil {
+		if fd, err := s.hold(dir, name); err == nil {
 			d.discard()
-			return r, nil
+			return s.root(name, fd), nil
 		}
 		// It is being removed.
 		time.Sleep(10 * time.Millisecond)

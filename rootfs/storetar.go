@@ -27,12 +27,22 @@ type meta struct {
 	Stats    Stats     `json:"stats"`
 }
 
-// prepareTar finds the file in the store by its identity, or unpacks it.
-func prepareTar(ctx context.Context, ref Ref, opt Options) (*Root, error) {
-	s, err := storeAt(opt.Store)
-	if err != nil {
-		return nil, err
+// diffID is the digest of the tar itself, without compression.
+func (m meta) diffID() string { return m.Stats.PlainDigest }
+
+func (s store) meta(entry string) (m meta, err error) {
+	b, err := os.ReadFile(s.path(layersDir, entry, "meta.json"))
+	if err == nil {
+		err = json.Unmarshal(b, &m)
 	}
+	if err != nil {
+		return m, fmt.Errorf("store %s: %w", s.path(layersDir, entry), bare(err))
+	}
+	return m, nil
+}
+
+// prepareTar finds the file in the store by its identity, or unpacks it.
+func (s store) prepareTar(ctx context.Context, ref Ref, opt Options) (*Root, error) {
 	if ref.Path == "-" {
 		if opt.Stdin == nil {
 			return nil, errors.New("root -: there is no standard input")
@@ -52,6 +62,9 @@ func prepareTar(ctx context.Context, ref Ref, opt Options) (*Root, error) {
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFREG {
 		if r, err := s.byIdentity(&st); err == nil {
+			return r, nil
+		}
+		if r, err := s.byImageKey(tarImageKey(&st)); err == nil {
 			return r, nil
 		}
 	}
@@ -85,6 +98,17 @@ func (s store) byKey(key string) (*Root, error) {
 	return s.use(string(b[:n]))
 }
 
+// tarImageKey is where a tar is remembered that turned out to be an image.
+func tarImageKey(st *unix.Stat_t) string { return "img-" + identity(st) + "-tar" }
+
+func (s store) byImageKey(key string) (*Root, error) {
+	entry, err := os.Readlink(s.path(indexDir, key))
+	if err != nil {
+		return nil, errGone
+	}
+	return s.useImage(entry)
+}
+
 // fromFile opens the archive. A file of a size that the store has seen is
 // hashed first: it is probably a copy, and hashing is much less than unpacking.
 func (s store) fromFile(ctx context.Context, ref Ref, opt Options) (*Root, error) {
@@ -115,7 +139,11 @@ func (s store) fromFile(ctx context.Context, ref Ref, opt Options) (*Root, error
 		}
 	}
 	r, err := s.unpackNew(ctx, ref, opt, f, st.Size)
-	if err == nil {
+	switch {
+	case err != nil:
+	case r.Kind == KindImage:
+		s.rememberAs(ref.Path, &st, tarImageKey(&st), entryName(r.Digest))
+	default:
 		s.remember(ref.Path, &st, entryName(r.Digest))
 	}
 	return r, err
@@ -146,6 +174,11 @@ func hashFile(ctx context.Context, f *os.File) (string, error) {
 // could change again and look the same.
 func (s store) remember(path string, before *unix.Stat_t, name string) {
 	s.link(sizeKey(before.Size), name)
+	s.rememberAs(path, before, identity(before), name)
+}
+
+// rememberAs is remember, under a key that holds the identity.
+func (s store) rememberAs(path string, before *unix.Stat_t, key, name string) {
 	var after, now unix.Stat_t
 	if unix.Stat(path, &after) != nil || identity(&after) != identity(before) {
 		return
@@ -154,7 +187,7 @@ func (s store) remember(path string, before *unix.Stat_t, name string) {
 	if unix.Stat(s.path(indexDir), &now) != nil || now.Ctim.Nano()-after.Ctim.Nano() < int64(20*time.Millisecond) {
 		return
 	}
-	s.link(identity(before), name)
+	s.link(key, name)
 }
 
 // link puts an index entry in place. It is a hint: what fails costs time only.
@@ -176,62 +209,63 @@ func (s store) unpackNew(ctx context.Context, ref Ref, opt Options, r io.Reader,
 	if err != nil {
 		return nil, err
 	}
-	o := UnpackOptions{Limits: opt.Limits, NoEndOK: false}
+	o := UnpackOptions{Limits: opt.Limits, NoEndOK: false, PlainDigest: opt.plain}
 	if opt.Progress != nil {
 		o.Progress = func(read, written, entries int64, done bool) {
 			opt.Progress(Progress{Name: ref.String(), Read: read, Total: size, Written: written, Entries: entries, Done: done})
 		}
 	}
 	st, err := Unpack(ctx, r, d.dir+"/fs", o)
-	if err == nil {
-		err = checkTree(d.dir+"/fs", st)
+	if err == nil && st.Entries == 0 {
+		err = errors.New("the archive is empty")
+	}
+	if err == nil && isSavedImage(d.dir+"/fs") {
+		// Told apart by content: what was unpacked is where the image is taken from.
+		defer d.discard()
+		root, err := s.fromTree(ctx, d.dir+"/fs", ref, "", opt)
+		if err != nil {
+			return nil, fmt.Errorf("root %s: a saved image: %w", ref, err)
+		}
+		return root, nil
 	}
 	if err == nil {
-		err = writeMeta(d.dir, ref, st)
+		err = writeSums(ctx, d.dir)
+	}
+	if err == nil {
+		err = writeJSON(d.dir+"/meta.json", newMeta(st, ref.Path))
 	}
 	if err != nil {
 		d.discard()
 		return nil, fmt.Errorf("root %s: %w", ref, err)
 	}
-	root, err := s.keep(d, entryName(st.Digest))
+	root, err := s.keep(d, layersDir, entryName(st.Digest))
 	if err == nil {
 		root.Stats = st
 	}
 	return root, err
 }
 
-// checkTree tells a saved image from a root, by content.
-func checkTree(dir string, st Stats) error {
-	if st.Entries == 0 {
-		return errors.New("the archive is empty")
-	}
+// isSavedImage tells a saved image from a root.
+func isSavedImage(dir string) bool {
 	has := func(name string) bool {
 		_, err := os.Lstat(dir + "/" + name)
 		return err == nil
 	}
-	const remedy = "not a root; unpack it first, for instance with skopeo copy and umoci unpack, and give the directory"
 	switch {
 	case has("usr"), has("bin"), has("etc"):
-		return nil
-	case has("oci-layout") && has("index.json"):
-		return errors.New("is a saved OCI image, " + remedy)
-	case has("manifest.json"):
-		return errors.New("is an image saved by docker or podman, " + remedy)
+		return false
+	case has("oci-layout"):
+		return has("index.json")
 	}
-	return nil
+	return has("manifest.json")
 }
 
-func writeMeta(dir string, ref Ref, st Stats) error {
-	source := ref.Path
-	if abs, err := filepath.Abs(source); err == nil && source != "-" {
+func newMeta(st Stats, source string) meta {
+	if abs, err := filepath.Abs(source); err == nil && source != "" && source != "-" {
 		source = abs
 	}
-	b, err := json.MarshalIndent(meta{
+	return meta{
 		Digest: st.Digest, Source: source, Size: st.Read, Bytes: st.Bytes,
 		Entries: st.Entries, Unpacked: time.Now().UTC(), Stats: st,
-	}, "", "  ")
-	if err != nil {
-		return err
 	}
-	return os.WriteFile(dir+"/meta.json", append(b, '\n'), 0o600)
 }

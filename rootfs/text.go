@@ -12,3 +12,6 @@ func quote(s string) string {
 	}
 	return strconv.Quote(s)
 }
+
+// allNames has readNames give every name.
+const allNames = int(^uint(0) >> 1)

@@ -1,0 +1,177 @@
+package rootfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// lowersMax is how many directories a root stacks. The kernel takes 500
+// (OVL_MAX_STACK), less the upper's; each costs a start some microseconds, see
+// README.md.
+const lowersMax = 64
+
+// A squashed entry shows what several layers show together.
+type squashed struct {
+	root  *Root
+	entry string
+}
+
+// squash puts the lowest layers of an image, the topmost first, into one entry.
+// It is made of hard links: it costs directories, and no data.
+func (s store) squash(ctx context.Context, lowers []string) (squashed, error) {
+	entry := "stack-" + digestBytes([]byte(strings.Join(lowers, " ")))[len("sha256:"):]
+	if r, err := s.use(entry); err == nil {
+		return squashed{r, entry}, nil
+	}
+	d, err := s.draft()
+	if err != nil {
+		return squashed{}, err
+	}
+	var bytes int64
+	for _, l := range lowers {
+		m, merr := s.meta(l)
+		if err = merr; err == nil {
+			err = addTree(ctx, d.dir+"/fs", s.path(layersDir, l, "fs"))
+		}
+		if err != nil {
+			d.discard()
+			return squashed{}, fmt.Errorf("stack layers: %w", err)
+		}
+		bytes += m.Bytes
+	}
+	if err = writeSums(ctx, d.dir); err == nil {
+		err = writeJSON(d.dir+"/meta.json", meta{Source: strings.Join(lowers, " ")})
+	}
+	if err != nil {
+		d.discard()
+		return squashed{}, err
+	}
+	r, err := s.keep(d, layersDir, entry)
+	return squashed{r, entry}, err
+}
+
+// addTree adds to dir what it lacks of a layer that lies below those that are
+// in it. Whiteouts and opaque directories are kept: they hide what comes after,
+// and in a lowest layer they mean nothing.
+func addTree(ctx context.Context, dir, layer string) error {
+	to, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(to)
+	from, err := unix.Open(layer, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(from)
+	names, err := readNames(to, 1)
+	if err == nil && len(names) == 0 { // the topmost layer says what the root is like
+		err = copyDirAttrs(to, from)
+	}
+	if err != nil {
+		return err
+	}
+	return addDir(ctx, to, from)
+}
+
+func addDir(ctx context.Context, to, from int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if opaque(to) {
+		return nil
+	}
+	var before unix.Stat_t
+	if err := unix.Fstat(to, &before); err != nil {
+		return err
+	}
+	names, err := readNames(from, allNames)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if err := addName(ctx, to, from, n); err != nil {
+			return fmt.Errorf("%s: %w", quoteOdd(n), err)
+		}
+	}
+	return unix.UtimesNanoAt(to, "", []unix.Timespec{before.Atim, before.Mtim}, unix.AT_EMPTY_PATH)
+}
+
+func addName(ctx context.Context, to, from int, name string) error {
+	var have, st unix.Stat_t
+	if err := unix.Fstatat(from, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return err
+	}
+	err := unix.Fstatat(to, name, &have, unix.AT_SYMLINK_NOFOLLOW)
+	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
+	switch {
+	case err == nil && (!isDir || have.Mode&unix.S_IFMT != unix.S_IFDIR):
+		return nil // hidden
+	case err != nil && !errors.Is(err, unix.ENOENT):
+		return err
+	case err != nil && !isDir:
+		return unix.Linkat(from, name, to, name, 0)
+	}
+	created := err != nil
+	if created {
+		if err := unix.Mkdirat(to, name, 0o700); err != nil {
+			return err
+		}
+	}
+	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	sub, err := unix.Openat(to, name, flags, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(sub)
+	below, err := unix.Openat(from, name, flags, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(below)
+	if !created {
+		return addDir(ctx, sub, below)
+	}
+	// The attributes come last: an opaque directory takes nothing more.
+	if err := addDir(ctx, sub, below); err != nil {
+		return err
+	}
+	return copyDirAttrs(sub, below)
+}
+
+// copyDirAttrs gives a directory the owner, mode, attributes and times of another.
+func copyDirAttrs(to, from int) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(from, &st); err != nil {
+		return err
+	}
+	if err := unix.Fchown(to, int(st.Uid), int(st.Gid)); err != nil {
+		return err
+	}
+	var list [4096]byte
+	n, err := unix.Flistxattr(from, list[:])
+	if err != nil && !errors.Is(err, unix.ENOTSUP) {
+		return err
+	}
+	for name := range strings.SplitSeq(strings.TrimRight(string(list[:max(n, 0)]), "\x00"), "\x00") {
+		var value [65536]byte
+		if name == "" || strings.HasPrefix(name, "security.") {
+			continue // the host's policy labels what is made
+		}
+		m, err := unix.Fgetxattr(from, name, value[:])
+		if err == nil {
+			err = unix.Fsetxattr(to, name, value[:m], 0)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if err := unix.Fchmod(to, st.Mode&0o7777); err != nil {
+		return err
+	}
+	return unix.UtimesNanoAt(to, "", []unix.Timespec{st.Atim, st.Mtim}, unix.AT_EMPTY_PATH)
+}
