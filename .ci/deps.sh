@@ -15,6 +15,7 @@ links() { echo 'int main(void){return 0;}' | gcc ${2:+"$2"} -static -x c - -o /d
 group_build() {
   need 'has gcc' gcc
   need 'links c' libc6-dev
+  need 'has gzip' gzip
   need 'has pkg-config' pkg-config
   need 'pkg-config --exists libseccomp && links seccomp' libseccomp-dev
 }
@@ -56,6 +57,8 @@ group_compare() {
   need 'has runc' runc
   need 'has linux.uml' user-mode-linux
   need 'has qemu-system-x86_64' qemu-system-x86
+  need 'has skopeo' skopeo
+  need 'has umoci' umoci
 }
 
 group_bench() {
@@ -64,6 +67,9 @@ group_bench() {
   need 'has runc' runc
   need 'has busybox && static busybox' busybox-static
   need 'has mmdebstrap' mmdebstrap
+  need 'has skopeo' skopeo
+  need 'has umoci' umoci
+  need 'has podman' podman
 }
 
 for group; do

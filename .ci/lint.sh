@@ -42,6 +42,7 @@ $importers"
 }
 one_importer github.com/pelletier/go-toml/v2
 one_importer github.com/urfave/cli/v2
+one_importer github.com/google/go-containerregistry
 
 # Where shellcheck is missing, the scripts must at least parse.
 for script in .ci/run .ci/*.sh; do

@@ -52,6 +52,7 @@ func inheritList(near *[]string, far []string) {
 func mergeProcess(near, far *Process) {
 	inherit(&near.User, far.User)
 	inherit(&near.Workdir, far.Workdir)
+	inherit(&near.StopSignal, far.StopSignal)
 	inherit(&near.Hostname, far.Hostname)
 	inheritPointer(&near.Init, far.Init)
 	for key, value := range far.Env {

@@ -36,6 +36,8 @@ type Process struct {
 	Env map[string]string `toml:"env"`
 	// Hostname is the UTS name inside.
 	Hostname string `toml:"hostname"`
+	// StopSignal is sent at a timeout, before the grace period: "SIGINT", "INT" or "2".
+	StopSignal string `toml:"stop_signal"`
 	// Init keeps a reaper as process 1; nil means true.
 	Init *bool `toml:"init"`
 }

@@ -89,7 +89,7 @@ func addDir(ctx context.Context, to, from int) error {
 	if err := unix.Fstat(to, &before); err != nil {
 		return err
 	}
-	names, err := readNames(from, allNames)
+	names, err := allNames(from)
 	if err != nil {
 		return err
 	}

@@ -101,7 +101,7 @@ func walkSorted(ctx context.Context, root int, path string, visit func(string) b
 	if err != nil {
 		return true // no directory
 	}
-	names, err := readNames(fd, allNames)
+	names, err := allNames(fd)
 	unix.Close(fd)
 	if err != nil {
 		return true

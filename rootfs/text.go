@@ -12,6 +12,3 @@ func quote(s string) string {
 	}
 	return strconv.Quote(s)
 }
-
-// allNames has readNames give every name.
-const allNames = int(^uint(0) >> 1)

@@ -26,6 +26,8 @@ type Override struct {
 	Settings profiles.Profile
 	// Command replaces the image's command.
 	Command []string
+	// Entrypoint replaces the image's entrypoint, and its command too.
+	Entrypoint string
 	// Env holds KEY=VALUE, in order; a later one wins.
 	Env []string
 	// IDMap is one of the IDMap constants or "".
@@ -44,15 +46,17 @@ func Resolve(p *profiles.Profile, root *rootfs.Root, o Override) (*Spec, error) 
 	s := &Spec{
 		Version:  SpecVersion,
 		Profile:  p.Name,
-		Command:  command(image, o.Command),
+		Command:  command(image, o),
 		Env:      environment(image.Env, p.Process.Env, o.Env),
 		Workdir:  first(f.Process.Workdir, p.Process.Workdir, image.WorkDir, "/"),
 		User:     first(f.Process.User, p.Process.User, image.User),
 		Hostname: first(f.Process.Hostname, p.Process.Hostname, defaultHostname),
-		Init:     yes(true, f.Process.Init, p.Process.Init),
-		Network:  first(f.Network.Mode, p.Network.Mode, NetworkNone),
-		IDMap:    first(o.IDMap, IDMapAuto),
-		Hidden:   append(slices.Clone(p.Filesystem.Hidden), f.Filesystem.Hidden...),
+		// The image's is what its application expects.
+		StopSignal: first(f.Process.StopSignal, p.Process.StopSignal, image.StopSignal),
+		Init:       yes(true, f.Process.Init, p.Process.Init),
+		Network:    first(f.Network.Mode, p.Network.Mode, NetworkNone),
+		IDMap:      first(o.IDMap, IDMapAuto),
+		Hidden:     append(slices.Clone(p.Filesystem.Hidden), f.Filesystem.Hidden...),
 		Landlock: Landlock{
 			Filesystem: want(f.Landlock.Filesystem, p.Landlock.Filesystem),
 			Scopes:     want(f.Landlock.Scopes, p.Landlock.Scopes),
@@ -116,11 +120,14 @@ func want(values ...*bool) Want {
 
 // command is what runs: the words given replace the image's command but keep
 // its entrypoint, as other tools have it.
-func command(image *rootfs.Config, given []string) []string {
-	if len(given) == 0 {
-		given = image.Cmd
+func command(image *rootfs.Config, o Override) []string {
+	switch {
+	case o.Entrypoint != "":
+		return append([]string{o.Entrypoint}, o.Command...)
+	case len(o.Command) == 0:
+		return slices.Concat(image.Entrypoint, image.Cmd)
 	}
-	return append(slices.Clone(image.Entrypoint), given...)
+	return slices.Concat(image.Entrypoint, o.Command)
 }
 
 func environment(image []string, profile map[string]string, flags []string) []string {

@@ -25,6 +25,9 @@ type Spec struct {
 	// the root. Empty means root, or for a host root the caller.
 	User     string `json:"user"`
 	Hostname string `json:"hostname"`
+	// StopSignal is sent at a timeout, before the grace period; empty means
+	// SIGTERM. See ParseSignal.
+	StopSignal string `json:"stop_signal,omitempty"`
 	// Init keeps a reaper as process 1. Without it the application is process 1,
 	// which has no default signal actions and must reap orphans itself.
 	Init bool `json:"init"`

@@ -13,7 +13,7 @@ import (
 // first thing found wrong is returned as an *Error.
 func (s *Spec) Validate() error {
 	for _, check := range []func(*Spec) error{
-		checkVersion, checkCommand, checkEnv, checkPaths, checkMounts, checkDevices,
+		checkVersion, checkCommand, checkEnv, checkStopSignal, checkPaths, checkMounts, checkDevices,
 		checkHostname, checkWords, checkLimits, checkCapabilities, checkSeccomp,
 	} {
 		if err := check(s); err != nil {
@@ -71,6 +71,13 @@ func checkPath(what, p string) error {
 	}
 	if strings.ContainsRune(p, 0) || len(p) > 4095 {
 		return invalid("paths have no zero byte and at most 4095 bytes, path_resolution(7)", "%s %q", what, p)
+	}
+	return nil
+}
+
+func checkStopSignal(s *Spec) error {
+	if _, ok := ParseSignal(s.StopSignal); !ok && s.StopSignal != "" {
+		return invalid("write its name or number, as in SIGINT, QUIT or 3", "stop signal %q: there is no such signal", s.StopSignal)
 	}
 	return nil
 }

@@ -64,7 +64,7 @@ func (s *Sandbox) watchLimits(clock CPUClock) {
 			return
 		case <-timeout:
 			s.end(Timeout)
-			s.Process.Signal(syscall.SIGTERM)
+			s.Process.Signal(s.stopSignal())
 			timeout, grace = nil, time.After(s.Spec.Limits.Grace)
 			continue
 		case <-tick:
@@ -118,4 +118,12 @@ func processors() int {
 		return unknown
 	}
 	return last + 1
+}
+
+// stopSignal is SIGTERM when the Spec says nothing; Validate has seen the rest.
+func (s *Sandbox) stopSignal() os.Signal {
+	if sig, ok := ParseSignal(s.Spec.StopSignal); ok {
+		return sig
+	}
+	return syscall.SIGTERM
 }

@@ -82,6 +82,14 @@ func boxSettings() []setting {
 			return addEnv(o, v, "--env")
 		}},
 		{name: "env-file", list: true, usage: "set the KEY=VALUE lines of `FILE`", set: addEnvFile},
+		{name: "entrypoint", usage: "run `PROGRAM` instead of the image's entrypoint and command; COMMAND is its arguments", set: func(o *runner.Override, v string) error {
+			o.Entrypoint = v
+			return nil
+		}},
+		{name: "stop-signal", usage: "send `SIGNAL` at a timeout (default: the image's, or SIGTERM)", set: func(o *runner.Override, v string) error {
+			o.Settings.Process.StopSignal = v
+			return nil
+		}},
 		{name: "no-init", on: true, usage: "run the application as process 1, without a reaper", set: func(o *runner.Override, _ string) error {
 			no := false
 			o.Settings.Process.Init = &no

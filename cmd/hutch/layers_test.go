@@ -21,9 +21,11 @@ func layers() map[string][]string {
 	return map[string][]string{
 		// 0: know nothing of ours
 		"seccomp":       {},
-		"rootfs":        {},
+		"rootfs":        {"rootfs/registry"},
 		"runner/cgroup": {},
 		"runner/host":   {},
+		// What hutch and hutch-pull say to each other; below rootfs.
+		"rootfs/registry": {},
 		// 1
 		"profiles": {"seccomp"},
 		// 2: the words of the domain
@@ -43,6 +45,8 @@ func layers() map[string][]string {
 		"runner/compare":      {"runner/compare/work", "seccomp"},
 		// 6: may import all, see check
 		"cmd/hutch": nil,
+		// Hutch's fetching program, which hutch carries inside itself and runs.
+		"cmd/hutch-pull": {"rootfs/registry"},
 		// Measures the binary from outside, as it does its peers.
 		"cmd/bench": {},
 	}
@@ -53,7 +57,7 @@ func layers() map[string][]string {
 var engines = [...]string{"runner/native", "runner/uml", "runner/kvm"}
 
 // single lists the modules that one package of ours wraps, so that they can be replaced.
-var single = [...]string{"github.com/pelletier/go-toml/v2", "github.com/urfave/cli/v2"}
+var single = [...]string{"github.com/pelletier/go-toml/v2", "github.com/urfave/cli/v2", "github.com/google/go-containerregistry"}
 
 // A listedPackage is what `go list -json` says of a package.
 type listedPackage struct {

@@ -41,6 +41,7 @@ func run(args []string) int {
 hutch compare ROOT [--] COMMAND [ARG...]
 hutch keep ls
 hutch keep rm NAME...
+hutch image pull | import | ls | inspect | rm | gc | verify
 hutch profile ls
 hutch profile check FILE...
 hutch doctor
@@ -48,7 +49,7 @@ hutch gc`,
 		Version:                version + " (commit " + commit + ")",
 		HideHelpCommand:        true,
 		UseShortOptionHandling: false,
-		Commands:               []*cli.Command{runCommand(), doctorCommand(), profileCommand(), gcCommand(), unpackCommand(), keepCommand(), helperCommand(), compareCommand(), workCommand()},
+		Commands:               []*cli.Command{runCommand(), imageCommand(), doctorCommand(), profileCommand(), gcCommand(), unpackCommand(), keepCommand(), helperCommand(), compareCommand(), workCommand()},
 		ExitErrHandler:         func(*cli.Context, error) {},
 		OnUsageError:           usageError,
 		Action: func(c *cli.Context) error {

@@ -30,7 +30,9 @@ func runCommand() *cli.Command {
 		Usage:     "run an application in a root file system",
 		ArgsUsage: "ROOT [--] COMMAND [ARG...]",
 		Description: `ROOT is "host" (this machine's own root, narrowed), a directory, a tar
-(plain, gz, zst, xz or bz2; "-" for standard input).
+(plain, gz, zst, xz or bz2; "-" for standard input) or a saved image, oci:DIR[:TAG],
+oci-archive:FILE, docker-archive:FILE, an image of the store by its NAME[:TAG], or
+HOST/NAME[:TAG] of a registry. An image brings its own command.
 
 Exit status: the application's own; 128+N when signal N ended it; 124 at a
 timeout; 125 when hutch failed; 126 when the command could not be executed;
@@ -81,6 +83,8 @@ type request struct {
 	// disk and inodes say that an option or a profile names a cap, which then
 	// holds for what is kept too.
 	disk, inodes bool
+	platform     string
+	plain        bool // --plain-http
 }
 
 // settings are the flags that are about the run and not about the box.
@@ -107,6 +111,11 @@ func (q *request) settings() []setting {
 			return nil
 		}},
 		{name: "dry-run", usage: "show the `WHAT`: spec, plan or syscalls, and run nothing", set: text(&q.dryRun)},
+		{name: "platform", usage: "take an image's variant for `OS/ARCH[/VARIANT]`", set: text(&q.platform)},
+		{name: "plain-http", usage: "allow a registry without TLS that is not on this machine", on: true, set: func(*runner.Override, string) error {
+			q.plain = true
+			return nil
+		}},
 		{name: "quiet", alias: "q", usage: "show no progress", on: true, set: func(*runner.Override, string) error {
 			q.quiet = true
 			return nil
@@ -160,6 +169,9 @@ func (q *request) parse(args []string, table []setting) (err error) {
 	case "", "spec", "plan", "syscalls":
 	default:
 		return misuse("it is one of spec, plan, syscalls", "option --dry-run: no such view %q", q.dryRun)
+	}
+	if rootfs.Platform(q.platform).Check() != nil {
+		return misuse("write OS/ARCHITECTURE[/VARIANT], as in linux/arm64", "option --platform: %q", q.platform)
 	}
 	if err := q.choice.check(); err != nil {
 		return err
@@ -247,7 +259,10 @@ func (q *request) prepare() (*rootfs.Root, os.Signal, error) {
 	if q.ref, err = rootfs.Parse(q.root); err != nil {
 		return nil, nil, rootError(q.root, err)
 	}
-	opt := rootfs.Options{Stdin: os.Stdin}
+	opt := rootfs.Options{Stdin: os.Stdin, Puller: puller, Platform: rootfs.Platform(q.platform), PlainHTTP: q.plain}
+	if root := rootfs.Stored(q.ref, opt); root != nil {
+		return root, nil, nil
+	}
 	ctx, c := context.Background(), make(chan os.Signal, 1)
 	if q.ref.Kind != rootfs.KindDir && q.ref.Kind != rootfs.KindHost {
 		manyThreads()
@@ -288,9 +303,13 @@ func (q *request) prepare() (*rootfs.Root, os.Signal, error) {
 // rootError makes a hint of the advice that package rootfs puts behind a
 // semicolon, after the name of the root.
 func rootError(name string, err error) error {
+	var ours *runner.Error
+	if errors.As(err, &ours) {
+		return err
+	}
 	e := &runner.Error{
 		Stage: runner.StagePrepare, Err: err,
-		Hint: "ROOT is host, a directory that you can read, or a tar of a root file system",
+		Hint: "ROOT is host, a directory that you can read, a tar of a root file system, or an image",
 	}
 	text := err.Error()
 	if i := strings.LastIndex(text, "; "); i > len("root "+name) {

@@ -128,7 +128,7 @@ func noArguments(c *cli.Context) error {
 
 func unknownVerb(name string) error {
 	hint := "hutch --help lists the verbs"
-	if near := nearest(name, []string{"run", "doctor", "gc", "keep", "profile"}); near != "" {
+	if near := nearest(name, []string{"run", "image", "doctor", "gc", "keep", "profile"}); near != "" {
 		hint = "did you mean hutch " + near + "? " + hint
 	}
 	return misuse(hint, "no such verb: %q", name)
