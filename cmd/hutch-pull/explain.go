@@ -104,10 +104,10 @@ func (p *puller) explainStatus(e *registry.Error, status *transport.Error, what 
 		e.Hint = "look for a typing error in the name and the tag"
 	case code == http.StatusTooManyRequests:
 		e.Hint = "it has been asked too often: try again later, or log in for a higher limit"
-	default:
-		e.Hint = "ask who runs it, or try again later"
 	case code >= 500:
 		e.Hint = "the trouble is on its side: try again later"
+	default:
+		e.Hint = "ask who runs it, or try again later"
 	}
 }
 
