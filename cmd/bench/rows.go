@@ -43,6 +43,14 @@ func rows() []row {
 		// Without the disk's file system, whose own cost can hide that of both programs.
 		{"unpack-zst-tmpfs", "unpack minbase .tar.zst to tmpfs", "s", ratio, 1.0, 0, 11, unpackZstdMemory},
 		{"unpack-gz-tmpfs", "unpack minbase .tar.gz to tmpfs", "s", ratio, 0.7, 0, 11, unpackGzipMemory},
+		// With the kernel that $HUTCH_UML_KERNEL names; the targets are for Debian's. With a small one the whole run
+		// may take twice the kernel alone.
+		{"uml-start", "uml: to the first instruction", "ms", ratio, 1.15, 0, 11, umlStart},
+		{"uml-run", "uml: run DIR /bin/true", "ms", ratio, 1.3, 0, 11, umlWhole},
+		{"uml-prepare", "uml: before the guest starts", "ms", absolute, 30, 0, 11, umlPrepare},
+		{"uml-memory", "uml: PSS over the guest's memory", "MiB", absolute, 15, 0, 5, umlMemory},
+		// 100 MB/s is 10.7 s.
+		{"uml-output", "uml: 1 GiB of standard output", "s", absolute, 10.7, 0, 3, umlOutput},
 	}
 }
 

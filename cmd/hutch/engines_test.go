@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -85,4 +89,67 @@ func TestEveryEngineIsTested(t *testing.T) {
 	if got, want := strings.Join(testEngines[:], " "), strings.Join(engineNames[:], " "); got != want {
 		t.Errorf("the scripts run on %s; there are %s", got, want)
 	}
+}
+
+// A guest dies with hutch, whenever that is killed: nothing of it is left.
+func TestGuestDiesWithHutch(t *testing.T) {
+	t.Parallel()
+	hutch, err := filepath.Abs("../../bin/hutch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := smallRoot(t)
+	for _, after := range []time.Duration{50 * time.Millisecond, 500 * time.Millisecond, 0} {
+		cmd := exec.Command(hutch, "run", "--engine", "uml", root, "sh", "-c", "echo ready; sleep 100")
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Zero is when the application runs.
+		if after > 0 {
+			time.Sleep(after)
+		} else if _, err := out.Read(make([]byte, 6)); err != nil {
+			t.Errorf("before the end: %v", err)
+		}
+		guests := guestsOf(cmd.Process.Pid)
+		cmd.Process.Kill()
+		cmd.Wait()
+		if after == 0 && len(guests) == 0 {
+			t.Error("no process of the guest was seen")
+		}
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			left := slices.DeleteFunc(slices.Clone(guests), func(pid int) bool { return ended(pid) })
+			if len(left) == 0 {
+				break
+			}
+			if time.Now().After(end) {
+				t.Errorf("killed after %v: left behind: %v", after, left)
+				break
+			}
+		}
+	}
+}
+
+// guestsOf lists the descendants of a process.
+func guestsOf(pid int) (out []int) {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, t := range threads {
+		data, _ := os.ReadFile(t)
+		for _, f := range strings.Fields(string(data)) {
+			if child, err := strconv.Atoi(f); err == nil {
+				out = append(append(out, child), guestsOf(child)...)
+			}
+		}
+	}
+	return out
+}
+
+// ended says that a process is gone, or waits to be reaped.
+func ended(pid int) bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, state, _ := cutLast(string(data), ") ")
+	return err != nil || strings.HasPrefix(state, "Z")
 }

@@ -2,9 +2,12 @@ package guest
 
 import (
 	"debug/elf"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 
 	"hutch/runner"
@@ -41,13 +44,27 @@ func Libraries(program string) ([]string, error) {
 	return out, nil
 }
 
+// machine is this machine's architecture.
+func machine() elf.Machine {
+	if runtime.GOARCH == "arm64" {
+		return elf.EM_AARCH64
+	}
+	return elf.EM_X86_64
+}
+
 // imports is what a program says of its loader and libraries.
 func imports(name string) (loader string, needed []string, err error) {
 	f, err := elf.Open(name)
 	if err != nil {
-		return "", nil, err
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			return "", nil, err
+		}
+		return "", nil, errors.New("it is not a program (ELF)")
 	}
 	defer f.Close()
+	if own := machine(); f.Machine != own {
+		return "", nil, fmt.Errorf("it is for %v, and this machine is %v", f.Machine, own)
+	}
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP && p.Filesz > 1 && p.Filesz < 4096 {
 			b := make([]byte, p.Filesz)

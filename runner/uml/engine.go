@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"hutch/runner"
 	"hutch/runner/guest"
@@ -51,16 +54,20 @@ func (e *Engine) Probe(f host.Facts) runner.Support {
 	return e.Box.Probe(f)
 }
 
-// findKernel is the path of the kernel.
+// findKernel is the absolute path of the kernel.
 func (e *Engine) findKernel() (string, error) {
 	name, from := e.Kernel, "--kernel"
 	if name == "" {
 		name, from = os.Getenv(KernelVar), "$"+KernelVar
 	}
+	var path string
+	var err error
 	if name == "" {
 		name, from = kernelName, "PATH"
+		path, err = exec.LookPath(name)
+	} else if path, err = filepath.Abs(name); err == nil {
+		err = executable(path)
 	}
-	path, err := exec.LookPath(name)
 	if err == nil {
 		return path, nil
 	}
@@ -74,8 +81,23 @@ func (e *Engine) findKernel() (string, error) {
 	}
 }
 
+// executable says why a file cannot be executed.
+func executable(path string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return errors.New("it is not a file")
+	}
+	return unix.Access(path, unix.X_OK)
+}
+
 // Start boots a guest and runs s in it.
 func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) (runner.Process, error) {
+	if s.Network == runner.NetworkHost {
+		return nil, &runner.Error{Stage: runner.StageStart, Step: "network host: a guest is not on the host's network", Hint: "use --net none, or --engine native"}
+	}
 	path, err := e.findKernel()
 	if err != nil {
 		return nil, err

@@ -161,7 +161,7 @@ func ask(path, argument string) (string, error) {
 	case err != nil:
 		return "", err
 	case out.Len() == 0:
-		return "", errors.New("it does not say what it is when asked with " + argument)
+		return "", errors.New("it says nothing when asked with " + argument)
 	}
 	return out.String(), nil
 }
