@@ -18,8 +18,9 @@ import (
 	"hutch/runner/cgroup"
 )
 
-// The engines that the same scripts run on. To add one: a line here.
-var testEngines = [...]string{"native", "uml"}
+// The engines that the same scripts run on, with their options. To add one: a
+// line here.
+var testEngines = [...]string{"native", "uml", "kvm --accel tcg"}
 
 // TestEngines runs testdata/engines on every engine: the same script, whatever
 // runs it. The program is the one that make built, since a guest runs it too.
@@ -27,15 +28,20 @@ var testEngines = [...]string{"native", "uml"}
 //
 //	digest FILE    set DIGEST to the SHA-256 of the file
 //
-// and the condition [memory]: memory can be limited here. The file noise holds
-// some megabytes that do not repeat.
+// the program run, which is hutch run --engine $ENGINE, and the condition
+// [memory]: memory can be limited here. The file noise holds some megabytes
+// that do not repeat.
 func TestEngines(t *testing.T) {
 	bin, err := filepath.Abs("../../bin")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, engine := range testEngines {
-		t.Run(engine, func(t *testing.T) {
+		name, _, _ := strings.Cut(engine, " ")
+		t.Run(name, func(t *testing.T) {
+			if name == "kvm" {
+				needsKernel(t)
+			}
 			t.Parallel()
 			testscript.Run(t, testscript.Params{
 				Dir: "testdata/engines",
@@ -44,8 +50,15 @@ func TestEngines(t *testing.T) {
 						return err
 					}
 					env.Setenv("ENGINE", engine)
-					env.Setenv("PATH", bin+":"+env.Getenv("PATH"))
-					return os.WriteFile(filepath.Join(env.WorkDir, "noise"), noise(3<<20), 0o644)
+					env.Setenv("HUTCH_KVM_KERNEL", os.Getenv("HUTCH_KVM_KERNEL"))
+					env.Setenv("PATH", filepath.Join(env.WorkDir, "bin")+":"+bin+":"+env.Getenv("PATH"))
+					if err := os.WriteFile(filepath.Join(env.WorkDir, "noise"), noise(3<<20), 0o644); err != nil {
+						return err
+					}
+					if err := os.MkdirAll(filepath.Join(env.WorkDir, "bin"), 0o755); err != nil {
+						return err
+					}
+					return os.WriteFile(filepath.Join(env.WorkDir, "bin/run"), []byte("#!/bin/sh\nexec hutch run --engine $ENGINE \"$@\"\n"), 0o755)
 				},
 				RequireExplicitExec: true,
 				ContinueOnError:     true,
@@ -61,6 +74,20 @@ func TestEngines(t *testing.T) {
 			})
 		})
 	}
+}
+
+// needsKernel skips where there is no kernel for a full guest.
+func needsKernel(t *testing.T) {
+	t.Helper()
+	if os.Getenv("HUTCH_KVM_KERNEL") != "" {
+		return
+	}
+	for _, pattern := range kvmKernels() {
+		if found, _ := filepath.Glob(pattern); len(found) > 0 {
+			return
+		}
+	}
+	t.Skip("no kernel for a full guest: make guest-kernel, or make guest-kernels")
 }
 
 // noise is n bytes, always the same.
@@ -86,8 +113,10 @@ func canLimitMemory() bool {
 
 // Every engine is tried.
 func TestEveryEngineIsTested(t *testing.T) {
-	if got, want := strings.Join(testEngines[:], " "), strings.Join(engineNames[:], " "); got != want {
-		t.Errorf("the scripts run on %s; there are %s", got, want)
+	for i, name := range engineNames {
+		if i >= len(testEngines) || strings.Fields(testEngines[i])[0] != name {
+			t.Errorf("the scripts run on %q; there are %q", testEngines, engineNames)
+		}
 	}
 }
 

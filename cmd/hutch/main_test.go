@@ -127,8 +127,11 @@ func inPrivate() int {
 	return 1
 }
 
-// coverStore mounts an empty file system over each place of root's.
+// coverStore mounts an empty file system over each place of root's. Kernels
+// that were built stay in sight.
 func coverStore() error {
+	const kernels = "/var/cache/hutch/kernels"
+	built, noKernels := unix.Open(kernels, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	for _, dir := range []string{"/var/lib/hutch", "/var/cache/hutch"} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
@@ -137,5 +140,12 @@ func coverStore() error {
 			return fmt.Errorf("mount on %s: %w", dir, err)
 		}
 	}
-	return nil
+	if noKernels != nil {
+		return nil
+	}
+	defer unix.Close(built)
+	if err := os.Mkdir(kernels, 0o755); err != nil {
+		return err
+	}
+	return unix.Mount(fmt.Sprintf("/proc/self/fd/%d", built), kernels, "", unix.MS_BIND, "")
 }

@@ -127,5 +127,8 @@ func switchRoot() error {
 	if err := unix.Chdir("/"); err != nil {
 		return err
 	}
+	// A kernel with tunnels built in has an interface of each in every network
+	// namespace, ip-sysctl.rst. The box is to have only its loopback.
+	os.WriteFile("/proc/sys/net/core/fb_tunnels_only_for_init_net", []byte("2"), 0)
 	return mountAll(late[:], "")
 }
