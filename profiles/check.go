@@ -20,7 +20,7 @@ func (e *fieldError) Error() string { return e.path + ": " + e.err.Error() }
 // check looks for impossible values in one profile, not in what it extends.
 func (p *Profile) check() *fieldError {
 	for _, check := range []func() *fieldError{
-		p.checkVersion, p.checkExtends, p.checkProcess, p.checkFilesystem,
+		p.checkVersion, p.checkExtends, p.checkProcess, p.checkNamespaces, p.checkFilesystem,
 		p.checkLimits, p.checkNetwork, p.checkSeccomp,
 	} {
 		if err := check(); err != nil {
@@ -63,6 +63,14 @@ func (p *Profile) checkProcess() *fieldError {
 		}
 	}
 	return nil
+}
+
+func (p *Profile) checkNamespaces() *fieldError {
+	switch p.Namespaces.IDMap {
+	case "", "auto", "single", "range":
+		return nil
+	}
+	return &fieldError{"namespaces.id_map", fmt.Errorf("%q: expected \"auto\", \"single\" or \"range\"", p.Namespaces.IDMap)}
 }
 
 func (p *Profile) checkFilesystem() *fieldError {

@@ -16,6 +16,7 @@ func merge(p *Profile, parents []*Profile) *Profile {
 	for _, q := range slices.Backward(parents) {
 		inherit(&p.Description, q.Description)
 		mergeProcess(&p.Process, &q.Process)
+		inherit(&p.Namespaces.IDMap, q.Namespaces.IDMap)
 		mergeFilesystem(&p.Filesystem, &q.Filesystem)
 		mergeLimits(&p.Limits, &q.Limits)
 		mergeCapabilities(&p.Capabilities, &q.Capabilities)

@@ -18,6 +18,7 @@ type Profile struct {
 	Extends     []string `toml:"extends"`
 
 	Process      Process         `toml:"process"`
+	Namespaces   Namespaces      `toml:"namespaces"`
 	Filesystem   Filesystem      `toml:"filesystem"`
 	Limits       Limits          `toml:"limits"`
 	Capabilities Capabilities    `toml:"capabilities"`
@@ -40,6 +41,15 @@ type Process struct {
 	StopSignal string `toml:"stop_signal"`
 	// Init keeps a reaper as process 1; nil means true.
 	Init *bool `toml:"init"`
+}
+
+// Namespaces says how the box's namespaces are made. A mount, PID, IPC, UTS,
+// cgroup and user namespace are always the box's own; Network says which
+// network it has.
+type Namespaces struct {
+	// IDMap is "single" (one id: the caller's), "range" (65536 ids) or "auto",
+	// user_namespaces(7).
+	IDMap string `toml:"id_map"`
 }
 
 // Filesystem says what is mounted where.

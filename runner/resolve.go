@@ -55,7 +55,7 @@ func Resolve(p *profiles.Profile, root *rootfs.Root, o Override) (*Spec, error) 
 		StopSignal: first(f.Process.StopSignal, p.Process.StopSignal, image.StopSignal),
 		Init:       yes(true, f.Process.Init, p.Process.Init),
 		Network:    first(f.Network.Mode, p.Network.Mode, NetworkNone),
-		IDMap:      first(o.IDMap, IDMapAuto),
+		IDMap:      first(o.IDMap, p.Namespaces.IDMap, IDMapAuto),
 		Hidden:     append(slices.Clone(p.Filesystem.Hidden), f.Filesystem.Hidden...),
 		Landlock: Landlock{
 			Filesystem: want(f.Landlock.Filesystem, p.Landlock.Filesystem),
