@@ -81,7 +81,7 @@ func (l *loader) file(path string) (*Profile, error) {
 	if slices.Contains(l.chain, path) {
 		return nil, fmt.Errorf("profiles extend each other in a circle: %s", strings.Join(append(l.chain, path), " extends "))
 	}
-	data, err := readFile(path)
+	data, err := ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -126,8 +126,8 @@ func inside(path string, dirs []string) error {
 	return fmt.Errorf("%s: %w", path, errOutside)
 }
 
-// readFile reads no more than a profile can have, and only from a file.
-func readFile(path string) ([]byte, error) {
+// ReadFile reads no more than a profile can have, and only from a file.
+func ReadFile(path string) ([]byte, error) {
 	// Without O_NONBLOCK a FIFO would be waited for.
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {

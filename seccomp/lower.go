@@ -313,3 +313,22 @@ func compareBool(a, b bool) int {
 	}
 	return 1
 }
+
+// Known says whether some architecture has a call of that name.
+func Known(name string) bool { return known(name) }
+
+// Conflicts returns the calls, sorted, that have rules with another action on
+// their arguments beside one without: where libseccomp itself drops the former.
+func (p *Policy) Conflicts() []string {
+	l, err := p.lower()
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, c := range l.calls {
+		if n := len(c.answers); n > 1 && c.answers[n-1].always() {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}

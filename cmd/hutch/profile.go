@@ -24,6 +24,7 @@ func profileCommand() *cli.Command {
 			return misuse("hutch profile --help lists the verbs", "no such verb: %q", c.Args().First())
 		},
 		Subcommands: []*cli.Command{
+			profileConvert(),
 			{
 				Name: "ls", Usage: "list the built-in profiles", OnUsageError: usageError,
 				Action: func(c *cli.Context) error {

@@ -68,6 +68,7 @@ type request struct {
 	root     string
 	ref      rootfs.Ref
 	profile  string
+	seccomp  string // a file that stands for the profile's system calls
 	choice   engineChoice
 	override runner.Override
 	dryRun   string
@@ -97,6 +98,7 @@ func (q *request) settings() []setting {
 	}
 	return []setting{
 		{name: "profile", alias: "p", usage: "`NAME` of a built-in profile, or a TOML file (default: default)", set: text(&q.profile)},
+		{name: "seccomp", usage: "take the system calls from `FILE.json`, as Docker has it", set: text(&q.seccomp)},
 		{name: "engine", usage: "run on `ENGINE`: native (namespaces), uml (a kernel as a process) or kvm (a full guest)", set: text(&q.choice.name)},
 		{name: "accel", usage: "run a full guest with `ACCEL`: kvm, or tcg, which emulates", set: text(&q.choice.accel)},
 		{name: "vcpus", usage: "give a full guest `N` processors", set: func(_ *runner.Override, v string) error {
@@ -337,6 +339,12 @@ func (q *request) resolve(root *rootfs.Root) (*runner.Spec, error) {
 	spec, err := runner.Resolve(p, root, q.override)
 	if err != nil {
 		return nil, err
+	}
+	if q.seccomp != "" {
+		if spec.Seccomp, err = seccompFile(q.seccomp, spec.Capabilities); err != nil {
+			return nil, err
+		}
+		return spec, spec.Validate()
 	}
 	filter, err := p.Filter(cacheDir())
 	if err != nil {
