@@ -54,6 +54,7 @@ user = "1:2"
 workdir = "/"
 env = { A = "1", "b.c" = "=\n" }
 hostname = "h"
+stop_signal = "INT"
 init = false
 
 [namespaces]

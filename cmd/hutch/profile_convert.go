@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
-	"os"
-	"path/filepath"
+	"io"
 	"slices"
 	"strings"
 
@@ -43,44 +41,17 @@ func convertProfile(file, to string, capabilities []string) error {
 	for _, w := range warnings {
 		warn("%s: %s", file, w)
 	}
-	var b bytes.Buffer
 	e := profiles.Encoder{Above: func(path string) string {
 		if path == "version" {
 			return "Converted from " + printable(file) + " by hutch profile convert."
 		}
 		return ""
 	}}
-	if err := e.Encode(&b, p); err != nil {
-		return err
+	if to == "" {
+		to = "-"
 	}
-	return writeWhole(to, b.Bytes())
-}
-
-// writeWhole writes to standard output, or a file that is there with all of its
-// text or not at all.
-func writeWhole(file string, data []byte) error {
-	if file == "" || file == "-" {
-		_, err := os.Stdout.Write(data)
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
-	if err == nil {
-		_, err = f.Write(data)
-		if e := f.Chmod(0o644); err == nil {
-			err = e
-		}
-		if e := f.Close(); err == nil {
-			err = e
-		}
-		if err == nil {
-			err = os.Rename(f.Name(), file)
-		}
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}
-	if err != nil {
-		return misuse("name a file in a directory that you can write to", "%s: %v", file, bare(err))
+	if err := writeWhole(to, func(w io.Writer) error { return e.Encode(w, p) }); err != nil {
+		return misuse("name a file in a directory that you can write to", "%s: %v", to, bare(err))
 	}
 	return nil
 }
