@@ -185,9 +185,17 @@ func TestDecodeOCIMeaning(t *testing.T) {
 		arg  uint64
 		want string
 	}{
-		{"read", 0, "log"}, {"mount", 0, "errno ENOSYS"}, {"reboot", 0, "kill"}, {"swapon", 0, "errno ENOSYS"},
-		{"swapoff", 0, "errno EACCES"}, {"ioctl", 5, "errno EPERM"}, {"ioctl", 0x107, "errno EPERM"}, {"ioctl", 8, "log"},
-		{"acct", 0, "log"}, {"bpf", 0, "log"}, {"chroot", 0, "allow"},
+		{"read", 0, "log"},
+		{"mount", 0, "errno ENOSYS"},
+		{"reboot", 0, "kill"},
+		{"swapon", 0, "errno ENOSYS"},
+		{"swapoff", 0, "errno EACCES"},
+		{"ioctl", 5, "errno EPERM"},
+		{"ioctl", 0x107, "errno EPERM"},
+		{"ioctl", 8, "log"},
+		{"acct", 0, "log"},
+		{"bpf", 0, "log"},
+		{"chroot", 0, "allow"},
 	} {
 		nr, _ := seccomp.Number(seccomp.Native(), c.call)
 		got := seccomp.Run(f, seccomp.Data{Nr: int32(nr), Arch: seccomp.Native(), Args: [6]uint64{0, c.arg}})
