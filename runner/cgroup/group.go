@@ -210,6 +210,28 @@ func addReason(err error) string {
 	return ""
 }
 
+// RemoveEmpty is Remove without its patience, for a group whose processes are
+// known to be gone. It says whether the group was removed; otherwise some of it
+// is left, for Kill and Remove.
+func (g *Group) RemoveEmpty() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return true
+	}
+	for _, d := range slices.Backward(g.dirs) {
+		if err := unix.Rmdir(d.path); err != nil && !errors.Is(err, unix.ENOENT) {
+			return false
+		}
+	}
+	g.closed = true
+	g.oom.close()
+	for _, d := range g.dirs {
+		_ = unix.Close(d.fd)
+	}
+	return true
+}
+
 // Remove removes the group's directories, with whatever groups were made
 // below them. The kernel refuses while a process is inside; that is retried
 // for half a second, because the last ones may still be dying. It may be

@@ -95,7 +95,16 @@ func handOn(dir string, need set) error {
 			return p.denied("write "+path, err)
 		}
 	}
-	missing := need &^ controllersIn(dir, subtreeFile)
+	handed := controllersIn(dir, subtreeFile)
+	missing := need &^ handed
+	if missing|handed != 0 && occupied(dir) {
+		// The kernel takes cpu and pids here, which can count threads, and then no
+		// group below can hold a process (cgroup-v2.rst, "Threads").
+		return &Error{
+			Controller: (need | handed).first(), Op: "hand controllers on from " + dir, Err: unix.EBUSY,
+			Reason: "processes are in that group", Remedy: delegateV2(need),
+		}
+	}
 	if missing == 0 {
 		return nil
 	}
@@ -116,6 +125,16 @@ func handOn(dir string, need set) error {
 		}
 	}
 	return p.denied("write "+plus+" to "+dir+"/"+subtreeFile, err)
+}
+
+// occupied reports whether a group has processes of its own, which only the
+// root, who has no type, may have beside controllers for others.
+func occupied(dir string) bool {
+	if !exists(dir + "/cgroup.type") {
+		return false
+	}
+	procs, err := readFile(dir + "/" + procsFile)
+	return err == nil && procs != ""
 }
 
 // delegateV2 is the commands that give a user the controllers: for the session

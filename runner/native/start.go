@@ -379,7 +379,8 @@ func (b *box) cleanup() {
 		b.pidfd = -1
 	}
 	b.ending.Unlock()
-	if b.group != nil {
+	// With the box's first process all others of its namespace are gone.
+	if b.group != nil && !b.group.RemoveEmpty() {
 		b.group.Kill()
 		b.group.Remove()
 	}
