@@ -40,6 +40,8 @@ group_test() {
   need 'has mke2fs || test -x /usr/sbin/mke2fs' e2fsprogs
   need 'has setfacl' acl
   need 'has fsck.erofs' erofs-utils
+  need 'has linux.uml' user-mode-linux
+  need 'has mke2fs' e2fsprogs
   need 'has qemu-system-x86_64' qemu-system-x86
   need 'links c -m32' gcc-multilib
   need 'has musl-gcc' musl-tools
@@ -65,6 +67,8 @@ group_bench() {
   need 'has bwrap' bubblewrap
   need 'has crun' crun
   need 'has runc' runc
+  need 'has linux.uml' user-mode-linux
+  need 'has mke2fs' e2fsprogs
   need 'has busybox && static busybox' busybox-static
   need 'has mmdebstrap' mmdebstrap
   need 'has skopeo' skopeo
