@@ -8,7 +8,7 @@ export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
 TAGS    := urfave_cli_no_docs,netgo,osusergo
 LDFLAGS  = -s -w -linkmode external -extldflags "-static" $(shell .ci/version.sh -X)
 
-.PHONY: compare deps-compare run build build-arm64 test lint bench golden fuzz deps deps-test demo-root clean
+.PHONY: compare deps-compare run build build-arm64 test lint bench golden fuzz guest-kernel guest-kernels deps deps-test demo-root clean
 
 run: build demo-root ## run a real application in a box and show what was enforced
 	@.ci/demo.sh
@@ -31,6 +31,12 @@ bench: build ## the table of speed and memory (BENCH='--only NAME --runs N --jso
 
 compare: build deps-compare ## the engines side by side: build/compare.html, .json and a table (COMPARE='--suite --rounds 10')
 	@bin/hutch compare $(or $(COMPARE),--suite --quick --peers) --json build/compare.json --html build/compare.html
+
+guest-kernel: ## get Debian's cloud kernel for --engine kvm, without installing it
+	@.ci/guest-kernel.sh
+
+guest-kernels: ## build small kernels for --engine uml and kvm
+	@.ci/guest-kernels.sh
 
 golden: deps ## rewrite the golden files from what the code does now
 	@.ci/golden.sh '$(TAGS)'

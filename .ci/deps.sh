@@ -63,6 +63,23 @@ group_compare() {
   need 'has umoci' umoci
 }
 
+# For Debian's guest kernel, and for guest kernels of one's own.
+group_guest() {
+  need 'has dpkg-deb' dpkg
+  need 'PATH=$PATH:/sbin:/usr/sbin; has depmod' kmod
+}
+
+group_guest_build() {
+  need 'has gcc' gcc
+  need 'links c' libc6-dev
+  need 'has flex' flex
+  need 'has bison' bison
+  need 'has bc' bc
+  need 'has xz' xz-utils
+  need 'echo "#include <gelf.h>" | gcc -E -x c -' libelf-dev
+  need 'has strip' binutils
+}
+
 group_bench() {
   need 'has bwrap' bubblewrap
   need 'has crun' crun
@@ -78,8 +95,9 @@ group_bench() {
 
 for group; do
   case "$group" in
-  build | demo | test | bench | compare) "group_$group" ;;
-  *) echo "deps.sh: no group '$group' (there are: build demo test bench compare)" >&2 && exit 2 ;;
+  build | demo | test | bench | compare | guest) "group_$group" ;;
+  guest-build) group_guest_build ;;
+  *) echo "deps.sh: no group '$group' (there are: build demo test bench compare guest guest-build)" >&2 && exit 2 ;;
   esac
 done
 command -v go >/dev/null || { echo "deps.sh: go is missing: install Go 1.26 or newer from https://go.dev/dl" >&2; exit 1; }

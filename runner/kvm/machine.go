@@ -67,8 +67,8 @@ func Choose(f Facts) (Machine, error) {
 		// tables. Under TCG a kernel without the clock, timer and interrupt
 		// controller of a PC hangs.
 		m.Type, m.Bus = "microvm,acpi=off,rtc=on,pit=on,pic=on", "device"
-	case f.Microvm && f.Devices <= microvmDevices && f.Kernel.VirtioMMIO != 0 && f.Kernel.ACPI != 0:
-		// Without the clock the serial line's interrupt is lost.
+	case f.Accel == AccelKVM && f.Microvm && f.Devices <= microvmDevices && f.Kernel.VirtioMMIO != 0 && f.Kernel.ACPI != 0:
+		// Not under TCG, where every other guest waits for a timer for ever.
 		m.Type, m.Bus = "microvm,acpi=on,rtc=on", "device"
 	case f.Kernel.VirtioPCI != 0 && f.Devices <= pciDevices:
 		m.Type, m.Bus = "q35,vmport=off,smbus=off,sata=off", "pci"

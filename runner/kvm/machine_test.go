@@ -19,7 +19,8 @@ func TestChoose(t *testing.T) {
 	}{
 		{"small kernel, emulated", Facts{Accel: AccelTCG, QEMU: v, Microvm: true, Kernel: small, Devices: 3}, "microvm,acpi=off", "max,la57=off", ""},
 		{"small kernel, KVM", Facts{Accel: AccelKVM, QEMU: v, Microvm: true, Kernel: small, Devices: 3}, "microvm,acpi=off", "host", ""},
-		{"cloud kernel", Facts{Accel: AccelTCG, QEMU: v, Microvm: true, Kernel: cloud, Devices: 3}, "microvm,acpi=on", "max,la57=off", "virtio_mmio"},
+		{"cloud kernel, KVM", Facts{Accel: AccelKVM, QEMU: v, Microvm: true, Kernel: cloud, Devices: 3}, "microvm,acpi=on", "host", "virtio_mmio"},
+		{"cloud kernel, emulated", Facts{Accel: AccelTCG, QEMU: v, Microvm: true, Kernel: cloud, Devices: 3}, "q35", "max,la57=off", "virtio_pci"},
 		{"cloud kernel, many devices", Facts{Accel: AccelTCG, QEMU: v, Microvm: true, Kernel: cloud, Devices: 9}, "q35", "max,la57=off", "virtio_pci"},
 		{"a QEMU without microvm", Facts{Accel: AccelKVM, QEMU: v, Kernel: cloud, Devices: 3}, "q35", "host", "virtio_pci"},
 		{"a kernel without virtio-mmio", Facts{Accel: AccelTCG, QEMU: v, Microvm: true, Kernel: noMMIO, Devices: 3}, "q35", "max,la57=off", ""},
