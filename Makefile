@@ -32,8 +32,8 @@ bench: build ## the table of speed and memory (BENCH='--only NAME --runs N --jso
 compare: build deps-compare ## the engines side by side: build/compare.html, .json and a table (COMPARE='--suite --rounds 10')
 	@bin/hutch compare $(or $(COMPARE),--suite --quick --peers) --json build/compare.json --html build/compare.html
 
-guest-kernel: ## get Debian's cloud kernel for --engine kvm, without installing it
-	@.ci/guest-kernel.sh
+guest-kernel: ## get Debian's cloud kernel for --engine kvm, without installing it (FLAVOUR=amd64: the one with 9p)
+	@.ci/guest-kernel.sh $(FLAVOUR)
 
 guest-kernels: ## build small kernels for --engine uml and kvm
 	@.ci/guest-kernels.sh

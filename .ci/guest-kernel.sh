@@ -1,11 +1,13 @@
 #!/bin/sh
-# guest-kernel.sh [DIR]: Debian's cloud kernel with its modules, fetched and unpacked, not installed. DIR is where hutch looks
-# for it, if none is given.
+# guest-kernel.sh [FLAVOUR [DIR]]: Debian's kernel with its modules, fetched and unpacked, not installed. FLAVOUR is
+# cloud-amd64, or amd64, which is larger and has 9p: for --bind and a host root. DIR is where hutch looks for it, if none is
+# given.
 set -eu
 here=$(dirname "$0")
 # shellcheck source=.ci/guest-apt.sh
 . "$here/guest-apt.sh"
-dir=${1:-$(kernels_dir)/cloud}
+flavour=${1:-cloud-amd64}
+dir=${2:-$(kernels_dir)/debian-$flavour}
 "$here/deps.sh" guest
 umask 022
 mkdir -p "$(dirname "$dir")"
@@ -15,9 +17,9 @@ trap 'exit 130' INT TERM HUP
 # shellcheck source=/dev/null
 suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-stable}")
 guest_sources "$work/apt" "$suite" "$suite-updates" "$suite-security"
-package=$(guest_apt apt-cache depends linux-image-cloud-amd64 | awk '$1 == "Depends:" && $2 ~ /^linux-image-/ { print $2; exit }')
+package=$(guest_apt apt-cache depends "linux-image-$flavour" | awk '$1 == "Depends:" && $2 ~ /^linux-image-/ { print $2; exit }')
 if [ -z "$package" ]; then
-  echo "linux-image-cloud-amd64 is in none of: $(sort -u "$work/apt/sources.list")" >&2
+  echo "linux-image-$flavour is in none of: $(sort -u "$work/apt/sources.list")" >&2
   exit 1
 fi
 release=${package#linux-image-}
@@ -27,9 +29,13 @@ if [ -e "$dir/boot/vmlinuz-$release" ] && [ -e "$dir/lib/modules/$release/module
 fi
 (cd "$work" && guest_apt apt-get -q download "$package" >/dev/null)
 mkdir "$work/new"
-dpkg-deb -x "$work/$package"_*.deb "$work/new"
+# Of the modules those that a guest could load: virtio, disks, file systems, and what they need.
+dpkg-deb --fsys-tarfile "$work/$package"_*.deb | tar -x -C "$work/new" --wildcards './boot/*' '*/modules.*' '*/kernel/lib/*' \
+  '*/kernel/crypto/*' '*/kernel/drivers/virtio/*' '*/kernel/drivers/block/virtio_blk*' '*/kernel/drivers/char/*' \
+  '*/kernel/fs/9p/*' '*/kernel/fs/erofs/*' '*/kernel/fs/ext4/*' '*/kernel/fs/fscache/*' '*/kernel/fs/fuse/*' \
+  '*/kernel/fs/netfs/*' '*/kernel/fs/overlayfs/*' '*/kernel/net/9p/*' 2>"$work/log" || grep -v 'Not found in archive\|previous errors' "$work/log" >&2 || true
 # The kernel's package does this when it is installed.
-PATH=$PATH:/sbin:/usr/sbin depmod -b "$work/new" "$release"
+PATH=$PATH:/sbin:/usr/sbin depmod -b "$work/new" "$release" 2>/dev/null
 rm -rf "$dir"
 mv "$work/new" "$dir"
 echo "$dir/boot/vmlinuz-$release"

@@ -40,10 +40,6 @@ copy_tree() {
   mkdir -p "$work/bin" "$work/tree/bin" "$work/home" "$work/tmp"
   tar -c --exclude=./.git --exclude=./build --exclude=./bin . | tar -x -C "$work/tree" --no-same-owner
   cp bin/hutch "$work/tree/bin/"
-  # Built for root, but of use to everybody.
-  for kernel in "${HUTCH_KVM_KERNEL:-}" /var/cache/hutch/kernels/microvm/vmlinux; do
-    if [ ! -e "$work/kernel" ] && [ -f "$kernel" ]; then cp "$kernel" "$work/kernel"; fi
-  done
   cd "$work/tree"
   go mod vendor
   # shellcheck disable=SC2086
@@ -66,7 +62,7 @@ as_user() {
   # shellcheck disable=SC2086
   ${AROUND:-} setpriv --reuid "$user" --regid "$(id -g "$user")" --init-groups --inh-caps=-all \
     env -i "PATH=$goroot/bin:$PATH" GOTOOLCHAIN=local "HOME=$work/home" "USER=$user" "TMPDIR=$work/tmp" "GOFLAGS=-buildvcs=false" \
-    "HUTCH_KVM_KERNEL=$([ ! -e "$work/kernel" ] || echo "$work/kernel")" "LANG=${LANG:-C.UTF-8}" "HUTCH_FORBID_SKIP=${HUTCH_FORBID_SKIP:-}" "$@" </dev/null
+    "HUTCH_KVM_KERNEL=${HUTCH_KVM_KERNEL:-}" "LANG=${LANG:-C.UTF-8}" "HUTCH_FORBID_SKIP=${HUTCH_FORBID_SKIP:-}" "$@" </dev/null
 }
 
 case "$verb" in

@@ -25,6 +25,25 @@ summarize() {
     "-forbid-skip=$forbid"
 }
 
+# A kernel for full guests: the small one where it was built, else Debian's.
+guest_kernel() {
+  # shellcheck source=.ci/guest-apt.sh
+  . .ci/guest-apt.sh
+  small=$(kernels_dir)/microvm
+  if [ -e "$small/vmlinux" ]; then
+    cp -r "$small" "$work/kernel"
+    kernel=$work/kernel/vmlinux
+  else
+    [ -e build/guest-kernel/boot ] || .ci/guest-kernel.sh amd64 build/guest-kernel >/dev/null || return
+    cp -r build/guest-kernel "$work/kernel"
+    kernel=$(ls "$work"/kernel/boot/vmlinuz-*)
+  fi
+  chmod -R go+rX "$work/kernel"
+  chmod 711 "$work"
+  export HUTCH_KVM_KERNEL="$kernel"
+}
+guest_kernel
+
 # here WHO: the tests as the caller.
 here() {
   echo "== tests as $1"

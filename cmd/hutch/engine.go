@@ -90,7 +90,7 @@ const sharedKernels = "/usr/local/lib/hutch/kernels"
 // small one first.
 func kvmKernels() []string {
 	var list []string
-	for _, name := range []string{"microvm/vmlinux", "cloud/boot/vmlinuz-*"} {
+	for _, name := range []string{"microvm/vmlinux", "debian-amd64/boot/vmlinuz-*", "debian-cloud-amd64/boot/vmlinuz-*"} {
 		for _, dir := range []string{cacheDir() + "/kernels", sharedKernels} {
 			list = append(list, filepath.Join(dir, name))
 		}

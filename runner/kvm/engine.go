@@ -154,7 +154,7 @@ func (e *Engine) prepare(devices int, shares bool) (*prepared, error) {
 	if shares && k.Config.P9 == 0 {
 		return nil, &runner.Error{
 			Stage: runner.StageStart, Step: "kernel " + path + " was built without CONFIG_9P_FS and CONFIG_NET_9P_VIRTIO, which --bind and a host root need",
-			Hint: "make guest-kernels builds one that has them; or give a directory or a tar as the root, and no --bind",
+			Hint: "make guest-kernel FLAVOUR=amd64 gets one that has them, make guest-kernels builds one; or give a directory or a tar as the root, and no --bind",
 		}
 	}
 	accel := e.Accel

@@ -230,6 +230,11 @@ func parseConfig(text string) (c Config, loaded []string, missing string) {
 	if get("X86_64") == 0 {
 		return c, nil, "its configuration is not for x86-64"
 	}
+	// EROFS and overlay ask for this by what it does, which no list of modules
+	// says.
+	if get("CRYPTO_CRC32C") == 'm' {
+		loaded = append(loaded, "crc32c_generic")
+	}
 	for _, o := range options {
 		switch v := get(o.name); {
 		case v == 'y':

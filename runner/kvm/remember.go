@@ -44,7 +44,7 @@ func remember(cache, kind, path string, what any, find func() error) error {
 }
 
 // rememberVersion changes when what is remembered does.
-const rememberVersion = 1
+const rememberVersion = 2
 
 func identity(kind, path string) (string, error) {
 	var st unix.Stat_t
