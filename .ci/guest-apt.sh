@@ -10,6 +10,7 @@ guest_sources() {
   mkdir -p "$apt_dir/lists/partial" "$apt_dir/cache/archives/partial"
   keyring=/usr/share/keyrings/debian-archive-keyring.gpg
   [ -e "$keyring" ] || keyring=
+  # shellcheck disable=SC2016 # apt's variable, not the shell's
   for label in Debian Debian-Security; do
     apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Label: $label"
   done | sort -u | while read -r uri; do

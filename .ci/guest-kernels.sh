@@ -16,9 +16,9 @@ trap 'exit 130' INT TERM HUP
 # The newest version of the newest linux-source package, release candidates apart.
 newest() {
   guest_apt apt-cache search --names-only '^linux-source-[0-9.]+$' | awk '{ print $1 }' | sort -rV | while read -r name; do
-    version=$(guest_apt apt-cache madison "$name" | awk '$3 !~ /~rc/ { print $3 }' | sort -V | tail -n 1)
-    if [ -n "$version" ]; then
-      echo "$name $version"
+    latest=$(guest_apt apt-cache madison "$name" | awk '$3 !~ /~rc/ { print $3 }' | sort -V | tail -n 1)
+    if [ -n "$latest" ]; then
+      echo "$name $latest"
       break
     fi
   done
