@@ -23,12 +23,13 @@ func doctorCommand() *cli.Command {
 				return err
 			}
 			facts := host.Probe(c.Context)
+			list := append(facts.List(), limitFacts()...)
 			if c.Bool("json") {
 				e := json.NewEncoder(os.Stdout)
 				e.SetIndent("", "  ")
-				return e.Encode(facts.List())
+				return e.Encode(list)
 			}
-			for _, f := range facts.List() {
+			for _, f := range list {
 				printFact(f)
 			}
 			if !facts.UserNamespaces.Have {
