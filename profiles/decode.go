@@ -53,6 +53,9 @@ func decodeOne(name string, data []byte) (*Profile, error) {
 	if path, err := badNumber(data); err != nil {
 		return nil, placed(name, data, path, err)
 	}
+	for _, call := range p.Seccomp.Unknown() {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("%s: unknown system call %q, which is refused: left out", name, call))
+	}
 	return p, nil
 }
 
@@ -178,4 +181,9 @@ func typeWord(t reflect.Type) string {
 		return "a list of strings, such as [\"a\", \"b\"]"
 	}
 	return "a table"
+}
+
+func plainTOML(data []byte) (map[string]any, error) {
+	var m map[string]any
+	return m, toml.Unmarshal(data, &m)
 }

@@ -81,7 +81,7 @@ func (t *tomlWriter) table(path string, v reflect.Value) {
 func (t *tomlWriter) element(at, path string, v reflect.Value) {
 	fmt.Fprintf(&t.out, "\n")
 	t.above(at)
-	fmt.Fprintf(&t.out, "[[%s]]%s\n", path, t.behind(at))
+	t.line("[["+path+"]]", t.behind(at))
 	for i := range v.NumField() {
 		key, field := v.Type().Field(i).Tag.Get("toml"), v.Field(i)
 		if key != "-" && !unsaid(field) {
@@ -92,12 +92,26 @@ func (t *tomlWriter) element(at, path string, v reflect.Value) {
 
 func (t *tomlWriter) pair(path, key string, v reflect.Value) {
 	t.above(path)
-	fmt.Fprintf(&t.out, "%s = ", key)
 	if v.Kind() == reflect.Slice {
+		fmt.Fprintf(&t.out, "%s = ", key)
 		t.list(path, len(key)+len(" = "), v)
 		return
 	}
-	fmt.Fprintf(&t.out, "%s%s\n", literal(v), t.behind(path))
+	text := key + " = " + literal(v)
+	if v.Kind() == reflect.String && len(text) > lineWidth {
+		text = key + " = " + folded(v.String(), text[len(key)+3:])
+	}
+	t.line(text, t.behind(path))
+}
+
+// line writes a line with what stands behind it, or above it where that would
+// be too wide.
+func (t *tomlWriter) line(text, behind string) {
+	if len(text)+len(behind) > lineWidth && behind != "" {
+		fmt.Fprintf(&t.out, "%s\n%s\n", strings.TrimLeft(behind, " "), text)
+		return
+	}
+	t.out.WriteString(text + behind + "\n")
 }
 
 // list writes a list on one line where that fits and no element has a comment,
@@ -281,9 +295,39 @@ func quoted(s string) string {
 	return b.String()
 }
 
+// folded breaks a long string at its blanks, as TOML allows: a backslash at the
+// end of a line takes away the line's end and the blanks that follow.
+func folded(s, whole string) string {
+	words := strings.Split(s, " ")
+	if strings.ContainsAny(s, "\n\t") || slices.Contains(words, "") {
+		return whole
+	}
+	out, column := "\"\"\"\\\n ", 1
+	for i, word := range words {
+		word = quoted(word)
+		word = word[1 : len(word)-1]
+		if i > 0 && column+len(word)+len(" \\") >= lineWidth {
+			out, column = out+" \\\n ", 1
+		}
+		out += " " + word
+		column += len(word) + 1
+	}
+	return out + "\"\"\""
+}
+
 func dotted(path, key string) string {
 	if path == "" {
 		return key
 	}
 	return path + "." + key
+}
+
+// Plain returns the profile as maps, lists, strings and numbers under the
+// language's keys, for JSON.
+func (p *Profile) Plain() (map[string]any, error) {
+	var b bytes.Buffer
+	if err := p.Encode(&b); err != nil {
+		return nil, err
+	}
+	return plainTOML(b.Bytes())
 }

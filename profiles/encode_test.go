@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"hutch/seccomp"
 )
 
 // encodeAndRead writes p and reads it back, what it extends aside.
@@ -128,4 +130,28 @@ scopes = false
 	if got != text {
 		t.Errorf("got\n%s\nwant\n%s", got, text)
 	}
+}
+
+// Whatever a text holds, what was read of it can be written and read back.
+func FuzzEncode(f *testing.F) {
+	f.Add("a \"b\" \\c", "x y", "0x10|AF_INET", true)
+	f.Add(strings.Repeat("wide \"quoted\" ", 12)+"\\", "a\nb", "-1", false)
+	f.Fuzz(func(t *testing.T, description, reason, value string, fold bool) {
+		p := &Profile{Version: Version, Description: strings.ToValidUTF8(description, "?")}
+		if fold {
+			p.Description = strings.ReplaceAll(p.Description, "\n", " ")
+		}
+		p.Seccomp = &seccomp.Policy{Rules: []seccomp.Rule{{
+			Calls: []string{"read"}, Action: "allow", Reason: strings.ToValidUTF8(reason, "?"),
+			Args: []seccomp.Arg{{Index: 1, Op: "eq", Value: seccomp.Value(strings.ToValidUTF8(value, "?"))}},
+		}}}
+		if p.checkSeccomp() != nil {
+			return
+		}
+		back, text := encodeAndRead(t, p, Encoder{})
+		back.Name = ""
+		if dump(back) != dump(p) {
+			t.Errorf("read back\n%s\nwant\n%s\ntext\n%s", dump(back), dump(p), text)
+		}
+	})
 }

@@ -15,6 +15,7 @@ import (
 func merge(p *Profile, parents []*Profile) *Profile {
 	for _, q := range slices.Backward(parents) {
 		inherit(&p.Description, q.Description)
+		p.Warnings = append(p.Warnings, q.Warnings...)
 		mergeProcess(&p.Process, &q.Process)
 		inherit(&p.Namespaces.IDMap, q.Namespaces.IDMap)
 		mergeFilesystem(&p.Filesystem, &q.Filesystem)

@@ -82,9 +82,12 @@ func walk(data []byte, visit func(path string, value *unstable.Node, at uint32))
 }
 
 func walkPair(e *unstable.Node, table string, visit func(string, *unstable.Node, uint32)) {
-	key, _ := keyPath(e)
+	key, at := keyPath(e)
 	if table != "" {
 		key = table + "." + key
+	}
+	if v := e.Value(); v.Kind == unstable.Array {
+		visit(key, v, at) // the parser gives a list itself no place
 	}
 	walkValue(e.Value(), key, visit)
 }

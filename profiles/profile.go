@@ -16,6 +16,8 @@ type Profile struct {
 	Name        string   `toml:"-"`
 	Description string   `toml:"description"`
 	Extends     []string `toml:"extends"`
+	// Warnings say, a sentence each, what was left out of what the texts say.
+	Warnings []string `toml:"-"`
 
 	Process      Process         `toml:"process"`
 	Namespaces   Namespaces      `toml:"namespaces"`

@@ -114,6 +114,9 @@ func (p *Policy) clauses(e syscall.Errno) ([]clause, error) {
 		c.strictness = strictness(c.action)
 		for i, word := range words {
 			names, err := expand(word)
+			if err != nil && p.skips(word, c.action) {
+				continue
+			}
 			if err != nil {
 				return &FieldError{fmt.Sprintf("%s[%d]", path, i), err}
 			}
@@ -329,6 +332,38 @@ func (p *Policy) Conflicts() []string {
 		if n := len(c.answers); n > 1 && c.answers[n-1].always() {
 			names = append(names, c.name)
 		}
+	}
+	return names
+}
+
+// skips says whether a word is left out for being unknown: the name of a call
+// that the policy refuses in any case, and that is not a slip of the keyboard.
+// Allowed, or refused where the default allows, it is an error: that would be a
+// hole, or a program that does not run.
+func (p *Policy) skips(word string, a Action) bool {
+	refused := a.Kind() == ActionErrno || a == ActionKillProcess
+	refuses := p.Default == "" || p.Default == "errno" || p.Default == "kill"
+	return refused && refuses && !strings.HasPrefix(word, "@") &&
+		Nearest(word, append(Names(ArchX86_64), Names(ArchAArch64)...)) == ""
+}
+
+// Unknown returns the names that Compile leaves out because no table has them,
+// and their call is refused without them. The policy has passed Check.
+func (p *Policy) Unknown() []string {
+	if p == nil {
+		return nil
+	}
+	var names []string
+	add := func(words []string, refused bool) {
+		for _, word := range words {
+			if refused && !strings.HasPrefix(word, "@") && !known(word) {
+				names = append(names, word)
+			}
+		}
+	}
+	add(p.Deny, true)
+	for _, r := range p.Rules {
+		add(r.Calls, r.Action == "errno" || r.Action == "kill")
 	}
 	return names
 }

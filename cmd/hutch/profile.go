@@ -2,8 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -14,7 +12,7 @@ import (
 func profileCommand() *cli.Command {
 	return &cli.Command{
 		Name:            "profile",
-		Usage:           "list the built-in profiles, or check one of your own",
+		Usage:           "list, show, check, compare and convert profiles",
 		HideHelpCommand: true,
 		OnUsageError:    usageError,
 		Action: func(c *cli.Context) error {
@@ -24,38 +22,7 @@ func profileCommand() *cli.Command {
 			return misuse("hutch profile --help lists the verbs", "no such verb: %q", c.Args().First())
 		},
 		Subcommands: []*cli.Command{
-			profileConvert(),
-			{
-				Name: "ls", Usage: "list the built-in profiles", OnUsageError: usageError,
-				Action: func(c *cli.Context) error {
-					if err := noArguments(c); err != nil {
-						return err
-					}
-					for _, n := range profiles.BuiltinNames() {
-						p, _ := profiles.Builtin(n)
-						fmt.Printf("%-10s %s\n", n, p.Description)
-					}
-					return nil
-				},
-			},
-			{
-				Name: "check", Usage: "check profile files", ArgsUsage: "FILE...", OnUsageError: usageError,
-				Action: func(c *cli.Context) error {
-					if !c.Args().Present() {
-						return misuse("write hutch profile check FILE", "no profile was given")
-					}
-					for _, f := range c.Args().Slice() {
-						// A bare name would be that of a built-in one.
-						if !strings.Contains(f, "/") {
-							f = "./" + f
-						}
-						if _, err := profiles.Load(f); err != nil {
-							return profileError(err)
-						}
-					}
-					return nil
-				},
-			},
+			profileList(), profileShow(), profileCheck(), profileDiff(), profileConvert(),
 		},
 	}
 }

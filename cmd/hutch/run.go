@@ -334,6 +334,9 @@ func (q *request) resolve(root *rootfs.Root) (*runner.Spec, error) {
 	if err != nil {
 		return nil, profileError(err)
 	}
+	for _, w := range p.Warnings {
+		warn("%s", w)
+	}
 	q.disk = max(p.Filesystem.Disk, q.override.Settings.Filesystem.Disk) > 0
 	q.inodes = max(p.Filesystem.Inodes, q.override.Settings.Filesystem.Inodes) > 0
 	spec, err := runner.Resolve(p, root, q.override)
