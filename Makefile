@@ -8,7 +8,7 @@ export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
 TAGS    := urfave_cli_no_docs,netgo,osusergo
 LDFLAGS  = -s -w -linkmode external -extldflags "-static" $(shell .ci/version.sh -X)
 
-.PHONY: compare deps-compare run build build-arm64 test lint bench golden fuzz guest-kernel guest-kernels deps deps-test demo-root clean
+.PHONY: compare deps-compare run build build-arm64 test lint test-guest bench golden fuzz guest-kernel guest-kernels deps deps-test demo-root clean
 
 run: build demo-root ## run a real application in a box and show what was enforced
 	@.ci/demo.sh
@@ -22,6 +22,9 @@ build-arm64: ## compile for arm64 everything that needs no C library
 
 test: deps-test build ## all tests; as root also the rootless half as another user
 	@.ci/test.sh '$(TAGS)'
+
+test-guest: deps-test build ## the tests of limits and isolation in a User Mode Linux guest
+	@.ci/test-guest.sh '$(TAGS)'
 
 lint: deps ## vet, staticcheck, gofumpt and the rules of the house; silent when clean
 	@.ci/lint.sh '$(TAGS)'

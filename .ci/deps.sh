@@ -36,12 +36,9 @@ group_test() {
   need 'has bzip2' bzip2
   need 'has setfattr' attr
   need 'has umoci' umoci
-  need 'has linux.uml' user-mode-linux
   need 'has mke2fs || test -x /usr/sbin/mke2fs' e2fsprogs
   need 'has setfacl' acl
   need 'has fsck.erofs' erofs-utils
-  need 'has linux.uml' user-mode-linux
-  need 'has mke2fs' e2fsprogs
   need 'has qemu-system-x86_64' qemu-system-x86
   need 'links c -m32' gcc-multilib
   need 'has musl-gcc' musl-tools
