@@ -48,6 +48,8 @@ group_test() {
   need 'has node' nodejs
   need 'has java' default-jre-headless
   need 'has chromium' chromium
+  need 'has skopeo' skopeo
+  need 'has umoci' umoci
 }
 
 # The other kinds of isolation that are here to be compared with.
@@ -56,8 +58,6 @@ group_compare() {
   need 'has runc' runc
   need 'has linux.uml' user-mode-linux
   need 'has qemu-system-x86_64' qemu-system-x86
-  need 'has skopeo' skopeo
-  need 'has umoci' umoci
 }
 
 # For Debian's guest kernel, and for guest kernels of one's own.

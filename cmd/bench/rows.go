@@ -57,6 +57,12 @@ func rows() []row {
 		{"uml-memory", "uml: PSS over the guest's memory", "MiB", absolute, 15, 0, 5, umlMemory},
 		// 100 MB/s is 10.7 s.
 		{"uml-output", "uml: 1 GiB of standard output", "s", absolute, 10.7, 0, 3, umlOutput},
+		{"pull", "pull five layers from loopback and unpack", "s", ratio, 0.6, 0, 5, pull},
+		{"layout-umoci", "five layers from an OCI layout", "s", ratio, 0.5, 0, 7, layoutUmoci},
+		{"layout-podman", "five layers from an OCI layout", "s", ratio, 0.5, 0, 5, layoutPodman},
+		{"start-image", "run IMAGE of five layers, less run DIR", "ms", difference, 1.0, 0, starts, startImage},
+		{"pull-memory", "peak memory of a pull, both processes", "MiB", absolute, 64, 0, 3, pullMemory},
+		{"zeros-memory", "peak memory of an import of 1 GiB of zeros", "MiB", absolute, 64, 0, 1, zerosMemory},
 	}
 }
 
