@@ -32,6 +32,8 @@ func TestMain(m *testing.M) {
 			select {}
 		}
 		os.Exit(0)
+	case "import":
+		os.Exit(importHelper())
 	case "":
 		os.Exit(m.Run())
 	}
