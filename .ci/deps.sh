@@ -49,7 +49,6 @@ group_test() {
   need 'has java' default-jre-headless
   need 'has chromium' chromium
   need 'has skopeo' skopeo
-  need 'has umoci' umoci
 }
 
 # The other kinds of isolation that are here to be compared with.
