@@ -23,20 +23,21 @@ package seccomp
 type Policy struct {
 	// Default is the action for calls that no rule decides: "errno" (also when
 	// empty), "kill", "allow" or "log".
-	Default string `toml:"default" json:"default,omitempty"`
+	Default string `toml:"default" default:"errno" json:"default,omitempty"`
 	// Errno is what Default and Deny answer, by name; empty means EPERM.
-	Errno string `toml:"errno" json:"errno,omitempty"`
+	Errno string `toml:"errno" default:"EPERM" json:"errno,omitempty"`
 	// Newer is the action for calls that are newer than this program, by number:
 	// "enosys" (also when empty), so that a C library takes its older way, or
 	// "default". It has an effect only where Default is "errno" or "kill".
-	Newer string `toml:"newer" json:"newer,omitempty"`
+	Newer string `toml:"newer" default:"enosys" json:"newer,omitempty"`
 	// Architectures names what may be called beside the machine's own:
 	// "x86", "x32" (on x86_64) and "arm" (on aarch64). Calls of any other
 	// architecture kill the process.
 	Architectures []string `toml:"architectures" json:"architectures,omitempty"`
-	// Allow and Deny are rules without arguments: names and groups ("@file").
+	// Allow lists calls to let through: names and groups ("@file").
 	Allow []string `toml:"allow" json:"allow,omitempty"`
-	Deny  []string `toml:"deny" json:"deny,omitempty"`
+	// Deny lists calls to refuse with Errno: names and groups.
+	Deny []string `toml:"deny" json:"deny,omitempty"`
 	// Rules are the rules that need more words.
 	Rules []Rule `toml:"rules" json:"rules,omitempty"`
 }
@@ -47,8 +48,8 @@ type Rule struct {
 	Calls []string `toml:"calls" json:"calls"`
 	// Action is "allow", "errno", "kill", "log" (allowed and logged) or "notify".
 	Action string `toml:"action" json:"action"`
-	// Errno is what "errno" answers, by name; empty means the Policy's.
-	Errno string `toml:"errno" json:"errno,omitempty"`
+	// Errno is what "errno" answers, by name.
+	Errno string `toml:"errno" default:"the policy's" json:"errno,omitempty"`
 	// Args must all hold; at most one for each argument.
 	Args []Arg `toml:"args" json:"args,omitempty"`
 	// Reason is for people.
