@@ -37,8 +37,8 @@ ln -s hutch.test /mnt/bin/hutch
 chmod -R 755 /mnt/bin
 export PATH=/mnt/bin:$PATH HOME=/mnt/tmp TMPDIR=/mnt/tmp %[1]s=1
 cd /mnt
-# Output and disk are the same on every hierarchy.
-run='/mnt/bin/hutch.test -test.v -test.timeout=100s -test.skip=^TestLimitOutput -test.run=^TestLimit/^(memory|cpu_time|killed|timeout)'
+# Output and disk are the same on every hierarchy; of disks package cgroup has its own guest.
+run='/mnt/bin/hutch.test -test.v -test.timeout=100s -test.skip=^TestLimit(Output|IO|WithoutTree|sSideBySide) -test.run=^TestLimit/^(memory|cpu_time|killed|timeout)'
 $run 2>&1 </dev/null
 echo "root exit status $?"
 for f in /mnt/tmp/* /mnt/var/*; do rm -rf "$f"; done
