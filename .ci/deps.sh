@@ -49,6 +49,10 @@ group_test() {
   need 'has java' default-jre-headless
   need 'has chromium' chromium
   need 'has skopeo' skopeo
+  need 'has vi' vim-tiny
+  need 'has less' less
+  need 'has top' procps
+  need 'has tmux' tmux
 }
 
 # The other kinds of isolation that are here to be compared with.

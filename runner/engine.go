@@ -29,6 +29,24 @@ type Stdio struct {
 	In, Out, Err *os.File
 }
 
+// A TerminalMaker is an Engine whose Process has the master of the terminal
+// that a Spec asks for. Others take what goes to a terminal and comes from it
+// as standard input and output.
+type TerminalMaker interface{ MakesTerminal() }
+
+// A TerminalProcess is a Process with a terminal of its own.
+type TerminalProcess interface {
+	// Terminal is the master, nil where the Spec asked for none. A read of it
+	// fails when the box has ended and all is read. Who asks for it closes it.
+	Terminal() *os.File
+	// Stopped is told each time that the application has been stopped, as by
+	// Ctrl-Z; Signal with SIGCONT has it go on.
+	Stopped() <-chan struct{}
+}
+
+// A Resizer is a Process that can be told that its terminal has another size.
+type Resizer interface{ Resize(Size) error }
+
 // A Process is a started run.
 type Process interface {
 	// PID is the host's id of the box's first process.

@@ -32,6 +32,8 @@ type Override struct {
 	Env []string
 	// IDMap is one of the IDMap constants or "".
 	IDMap string
+	// Terminal asks for a terminal of that size.
+	Terminal *Size
 }
 
 // Resolve puts a Spec together. Flags win over the profile, the profile over
@@ -54,6 +56,7 @@ func Resolve(p *profiles.Profile, root *rootfs.Root, o Override) (*Spec, error) 
 		// The image's is what its application expects.
 		StopSignal: first(f.Process.StopSignal, p.Process.StopSignal, image.StopSignal),
 		Init:       yes(true, f.Process.Init, p.Process.Init),
+		Terminal:   o.Terminal,
 		Network:    first(f.Network.Mode, p.Network.Mode, NetworkNone),
 		IDMap:      first(o.IDMap, p.Namespaces.IDMap, IDMapAuto),
 		Hidden:     append(slices.Clone(p.Filesystem.Hidden), f.Filesystem.Hidden...),

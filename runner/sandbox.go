@@ -69,6 +69,10 @@ func (s *Sandbox) Start() (err error) {
 	}
 	var io Stdio
 	var after []*os.File
+	own := false // the terminal is copied here, not by the engine
+	if s.Spec.Terminal != nil {
+		_, own = s.Engine.(TerminalMaker)
+	}
 	defer func() {
 		for _, f := range after {
 			f.Close()
@@ -78,24 +82,39 @@ func (s *Sandbox) Start() (err error) {
 			s.copies.Wait()
 		}
 	}()
-	if io.In, err = s.input(&after); err != nil {
-		return err
+	if own {
+		io.In, err = null(os.O_RDWR, &after)
+		io.Out, io.Err = io.In, io.In
+	} else {
+		err = s.streams(&io, &after)
 	}
-	if io.Out, err = s.outputTo(s.Stdout, &after); err != nil {
+	if err != nil {
 		return err
-	}
-	// One writer for both keeps their order, as exec.Cmd does.
-	if io.Err = io.Out; !s.oneOutput() {
-		if io.Err, err = s.outputTo(s.Stderr, &after); err != nil {
-			return err
-		}
 	}
 	if s.Process, err = s.Engine.Start(s.ctx, s.Spec, io); err != nil {
 		return err
 	}
+	if own {
+		s.attach()
+	}
 	s.started = time.Since(s.began)
 	s.watch()
 	return nil
+}
+
+// streams are the three of an application without a terminal.
+func (s *Sandbox) streams(io *Stdio, after *[]*os.File) (err error) {
+	if io.In, err = s.input(after); err != nil {
+		return err
+	}
+	if io.Out, err = s.outputTo(s.Stdout, after); err != nil {
+		return err
+	}
+	// One writer for both keeps their order, as exec.Cmd does.
+	if io.Err = io.Out; !s.oneOutput() {
+		io.Err, err = s.outputTo(s.Stderr, after)
+	}
+	return err
 }
 
 // oneOutput says whether standard output and error are the same. A limit makes

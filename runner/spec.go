@@ -32,6 +32,10 @@ type Spec struct {
 	// which has no default signal actions and must reap orphans itself.
 	Init bool `json:"init"`
 
+	// Terminal gives the application a terminal of the box's own, of that size,
+	// for its three standard streams; nil leaves them as they are.
+	Terminal *Size `json:"terminal,omitempty"`
+
 	Root   Root    `json:"root"`
 	Mounts []Mount `json:"mounts"`
 	// Devices are nodes of /dev besides the harmless ones that every box has.
@@ -50,6 +54,13 @@ type Spec struct {
 	Seccomp      Seccomp  `json:"seccomp"`
 	// Profile is the name of the profile that the Spec was resolved from.
 	Profile string `json:"profile"`
+}
+
+// A Size is that of a terminal, in characters, ioctl_tty(2) TIOCSWINSZ. Zero
+// means that nobody knows.
+type Size struct {
+	Rows    uint16 `json:"rows"`
+	Columns uint16 `json:"columns"`
 }
 
 // The kinds of root.

@@ -14,7 +14,7 @@ var heard = make(chan os.Signal, 16)
 
 // listen keeps the signals that an application may be sent by signalling
 // hutch, from before the box is there.
-func listen() {
+func listen(bool) {
 	signal.Notify(heard, passed(
 		syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP,
 		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH,

@@ -127,12 +127,16 @@ import (
 
 // listen keeps the signals that an application may be sent by signalling
 // hutch, from before the box is there.
-func listen() {
+func listen(terminal bool) {
 	list := [...]C.int{
 		C.int(syscall.SIGINT), C.int(syscall.SIGTERM), C.int(syscall.SIGQUIT), C.int(syscall.SIGHUP),
 		C.int(syscall.SIGUSR1), C.int(syscall.SIGUSR2), C.int(syscall.SIGWINCH),
 	}
-	C.listen_to(&list[0], C.int(len(list)))
+	n := len(list)
+	if terminal {
+		n-- // the last is then for the terminal of the box
+	}
+	C.listen_to(&list[0], C.int(n))
 }
 
 // leaveWords hands over the result to be written when a second signal ends a

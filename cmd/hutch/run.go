@@ -24,7 +24,7 @@ import (
 
 func runCommand() *cli.Command {
 	q := &request{profile: "default"}
-	table := append(q.settings(), settings()...)
+	table := append(append(q.settings(), q.terminalSettings()...), settings()...)
 	return &cli.Command{
 		Name:      "run",
 		Usage:     "run an application in a root file system",
@@ -48,7 +48,7 @@ timeout; 125 when hutch failed; 126 when the command could not be executed;
 // What is not plain — a mistake, a wish for help — it leaves to the library.
 func runFast(args []string) (status int, ok bool) {
 	q := &request{profile: "default"}
-	table := append(q.settings(), settings()...)
+	table := append(append(q.settings(), q.terminalSettings()...), settings()...)
 	set := flag.NewFlagSet("run", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
 	for i := range table {
@@ -77,6 +77,8 @@ type request struct {
 	showSchema bool
 	result     *resultFile
 	quiet      bool
+	tty        string // "yes", "no" or as it comes out
+	terminal   *terminal
 	engine     *native.Engine
 	keep       string // a name; kept is that, taken
 	kept       *rootfs.Keep
@@ -184,6 +186,9 @@ func (q *request) parse(args []string, table []setting) (err error) {
 	if err := q.parseDiff(); err != nil {
 		return err
 	}
+	if q.dryRun == "" || q.tty != "" {
+		q.askTerminal()
+	}
 	q.root = args[0]
 	q.override.Command = args[1:]
 	if len(args) > 1 && args[1] == "--" {
@@ -198,7 +203,7 @@ func (q *request) run() (runner.Result, error) {
 	if q.result != nil && q.dryRun == "" {
 		// From here on every end is told, also one that comes before the box.
 		q.result.leave()
-		listen()
+		q.listen()
 	}
 	root, sig, err := q.prepare()
 	if sig != nil {
@@ -227,11 +232,22 @@ func (q *request) run() (runner.Result, error) {
 	s := runner.NewSandbox(context.Background(), engine, spec)
 	s.Stdin, s.Stdout, s.Stderr = os.Stdin, os.Stdout, os.Stderr
 	// A signal that comes while the box is made waits for the application.
-	listen()
+	q.listen()
+	if spec.Terminal != nil {
+		t, err := openTerminal()
+		if err != nil {
+			return runner.Result{}, err
+		}
+		q.terminal = t
+		defer t.close()
+	}
 	if err := s.Start(); err != nil {
 		return runner.Result{}, err
 	}
 	forward(s)
+	if q.terminal != nil {
+		q.terminal.follow(s)
+	}
 	slimLater()
 	result, err := s.Wait()
 	result.Timing.PrepareSeconds = prepared.Seconds()

@@ -57,6 +57,8 @@ func (e *encoder) one(s *plan.Step) {
 		e.takeFS(s, "tmpfs", readOnly(s), options...)
 	case plan.TakeDevpts:
 		e.takeFS(s, "devpts", unix.MOUNT_ATTR_NOEXEC, "ptmxmode", "0666", "mode", "0620", "gid", fmt.Sprint(s.GID))
+	case plan.OpenTerminal, plan.HandTerminal, plan.OwnTerminal, plan.OwnGroup:
+		e.terminal(s)
 	default:
 		e.crossing(s)
 	}

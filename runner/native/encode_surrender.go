@@ -37,7 +37,11 @@ func (e *encoder) surrender(s *plan.Step) {
 		e.open(s.Target, unix.O_DIRECTORY, resolveIn).to(e, "target")
 		e.call(unix.SYS_FCHDIR, e.slot("target"))
 	case plan.Stdio:
-		e.stdio()
+		if s.Name != "" {
+			e.stdioOf(e.slot(s.Name))
+		} else {
+			e.stdio()
+		}
 	case plan.NoNewPrivs:
 		e.call(unix.SYS_PRCTL, val(unix.PR_SET_NO_NEW_PRIVS), val(1), val(0), val(0), val(0))
 	case plan.LandlockCreate:
@@ -78,7 +82,7 @@ func (e *encoder) surrender(s *plan.Step) {
 		e.call(unix.SYS_DUP3, e.slot("status"), val(0), val(0))
 		e.call(unix.SYS_CLOSE_RANGE, val(last+1), val(^uint32(0)), val(unix.CLOSE_RANGE_CLOEXEC))
 	case plan.BecomeReaper:
-		e.call(unix.SYS_EXECVEAT, val(e.files.reaper), e.str(""), val(e.mem.vector([]string{"hutch-init"})), val(e.mem.vector(nil)), val(unix.AT_EMPTY_PATH))
+		e.call(unix.SYS_EXECVEAT, val(e.files.reaper), e.str(""), val(e.mem.vector(append([]string{"hutch-init"}, s.Words...))), val(e.mem.vector(nil)), val(unix.AT_EMPTY_PATH))
 	default:
 		panic("native: no encoding for " + string(s.Kind)) // a test encodes every kind
 	}

@@ -91,7 +91,9 @@ func faultSpecs(t *testing.T) map[string]*runner.Spec {
 	bare.Init, bare.Root.ReadOnly, bare.IDMap = false, true, runner.IDMapSingle
 	keep := newSpec(t, "exit", "0")
 	keep.Root.Keep, keep.Root.Diff = tempDir(t), true
-	list := map[string]*runner.Spec{"layers": root, "host": host, "no init": bare, "keep": keep}
+	tty := newSpec(t, "exit", "0")
+	tty.Terminal = &runner.Size{Rows: 24, Columns: 80}
+	list := map[string]*runner.Spec{"layers": root, "host": host, "no init": bare, "keep": keep, "terminal": tty}
 	if isRoot() {
 		image := newSpec(t, "exit", "0")
 		image.Root.Keep = keepImage(t)
@@ -255,7 +257,8 @@ func TestEveryKindIsEncoded(t *testing.T) {
 var kinds = []plan.Kind{
 	plan.DieWithParent, plan.CheckParent, plan.NewSession, plan.NewKeyring, plan.Unshare, plan.MapIDs,
 	plan.TakeTree, plan.AwaitHutch, plan.OwnFiles, plan.Umask, plan.Become, plan.PrivateMounts,
-	plan.TakeProc, plan.TakeTmpfs, plan.TakeDevpts, plan.TakeScratch, plan.Stage, plan.HandOver, plan.StageDir,
+	plan.TakeProc, plan.TakeTmpfs, plan.TakeDevpts,
+	plan.OpenTerminal, plan.HandTerminal, plan.OwnTerminal, plan.OwnGroup, plan.TakeScratch, plan.Stage, plan.HandOver, plan.StageDir,
 	plan.StageLayer, plan.TakeImage, plan.KeepDirs, plan.MountOverlay, plan.MountRoot, plan.Pivot, plan.DetachHost, plan.OpenRoot,
 	plan.MakeDir, plan.MakeFile, plan.MakeLink, plan.Place, plan.PlaceDevice, plan.Mask, plan.Protect,
 	plan.WriteProc, plan.Hostname, plan.LoopbackUp, plan.ReadOnlyRoot, plan.Undumpable, plan.StartApp,

@@ -9,39 +9,46 @@ import (
 // the box ended: the mount is in no namespace of hutch's, and gone with the
 // box. The socket keeps the descriptor until Wait asks for it.
 
-// handOver sends the working directory through the status socket: struct
-// msghdr, recvmsg(2), with one control message SCM_RIGHTS, unix(7), cmsg(3).
+// handOver sends the working directory.
 func (e *encoder) handOver() {
+	msg, fd := e.message()
+	e.call(unix.SYS_OPENAT, atFDCWD, e.str("."), val(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), val(0)).store = fd
+	e.call(unix.SYS_SENDMSG, val(e.files.status), val(at(msg)), val(0))
+}
+
+// send sends what a slot holds.
+func (e *encoder) send(name string) {
+	msg, fd := e.message()
+	e.call(unix.SYS_FCNTL, e.slot(name), val(unix.F_DUPFD_CLOEXEC), val(3)).store = fd
+	e.call(unix.SYS_SENDMSG, val(e.files.status), val(at(msg)), val(0))
+}
+
+// message is one for the status socket: struct msghdr, recvmsg(2), with one
+// control message SCM_RIGHTS, unix(7), cmsg(3), and where its descriptor goes.
+func (e *encoder) message() (msg []byte, fd *int32) {
 	const cmsgLen, cmsgSpace = 20, 24 // of one int
 	control := e.mem.words(cmsgLen, unix.SOL_SOCKET|unix.SCM_RIGHTS<<32, 0)
 	iov := e.mem.words(uint64(e.mem.bytes([]byte{0})), 1)
-	msg := e.mem.words(0, 0, uint64(at(iov)), 1, uint64(at(control)), cmsgSpace, 0)
-	e.call(unix.SYS_OPENAT, atFDCWD, e.str("."), val(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), val(0)).store = int32At(control, 16)
-	e.call(unix.SYS_SENDMSG, val(e.files.status), val(at(msg)), val(0))
+	return e.mem.words(0, 0, uint64(at(iov)), 1, uint64(at(control)), cmsgSpace, 0), int32At(control, 16)
 }
 
 // scratchIsFull says whether the box's scratch file system had no block or no
 // inode left when the box ended, and holds on to what was written where that
 // is wanted. It reads the box's first message.
 func (b *box) scratchIsFull() bool {
-	var text [1]byte
-	oob := make([]byte, unix.CmsgSpace(4))
-	for {
-		n, oobn, _, _, err := unix.Recvmsg(b.status, text[:], oob, unix.MSG_CMSG_CLOEXEC)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil || n == 0 {
-			return false
-		}
-		scratch := received(oob[:oobn])
-		if scratch < 0 {
-			return false
-		}
-		defer unix.Close(scratch)
-		b.takeUpper(scratch)
-		return full(scratch)
+	scratch := -1
+	if b.terminal != nil {
+		<-b.terminal.ended
+		scratch = b.terminal.scratch
+	} else {
+		scratch = receive(b.status)
 	}
+	if scratch < 0 {
+		return false
+	}
+	defer unix.Close(scratch)
+	b.takeUpper(scratch)
+	return full(scratch)
 }
 
 // takeUpper opens what was written. The scratch file system and this name in

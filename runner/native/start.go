@@ -132,6 +132,8 @@ type box struct {
 	// oomKills says that a process of the box was killed for want of memory, by
 	// whatever limit.
 	oomKills bool
+	// terminal is hutch's side of the box's own terminal, nil without one.
+	terminal *terminal
 	// Descriptors are kept as numbers: an *os.File would set up Go's poller,
 	// which a start has no use for.
 	opened []int // closed when the box has started
@@ -323,7 +325,15 @@ func (b *box) started() error {
 	s := b.enc.shared
 	if s.failed == 0 && !b.stillborn() {
 		b.closeOpened()
-		return nil
+		if b.spec.Terminal == nil {
+			return nil
+		}
+		err := b.openTerminal()
+		if err != nil {
+			b.Kill()
+			b.reapFirst()
+		}
+		return err
 	}
 	b.Kill()
 	b.reapFirst()
@@ -372,6 +382,9 @@ func (b *box) cleanup() {
 			unix.Close(*fd)
 			*fd = -1
 		}
+	}
+	if b.terminal != nil && !b.terminal.taken {
+		b.terminal.master.Close()
 	}
 	b.ending.Lock()
 	if b.pidfd >= 0 {

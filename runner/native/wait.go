@@ -63,9 +63,8 @@ func (b *box) Wait() (runner.Result, error) {
 	// They wrote before they ended, so this does not wait.
 	full := b.scratchIsFull()
 	full = b.keepIsFull() || full
-	var told [4]byte
-	if readAll(b.status, told[:]) {
-		ws = unix.WaitStatus(binary.NativeEndian.Uint32(told[:]))
+	if told := b.told(); told != nil {
+		ws = unix.WaitStatus(binary.NativeEndian.Uint32(told))
 	}
 	r := b.result(ws, &usage)
 	r.Timing.RunSeconds = ended.Sub(began).Seconds()
@@ -76,6 +75,19 @@ func (b *box) Wait() (runner.Result, error) {
 	swept()
 	r.Timing.CleanupSeconds = time.Since(ended).Seconds()
 	return r, nil
+}
+
+// told is the application's wait status in the reaper's words, nil when it said
+// none.
+func (b *box) told() []byte {
+	if b.terminal != nil {
+		return b.terminal.last
+	}
+	var word [4]byte
+	if readAll(b.status, word[:]) {
+		return word[:]
+	}
+	return nil
 }
 
 // readAll fills buf, or says that the writer left before.

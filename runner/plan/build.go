@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -88,6 +89,7 @@ func (b *builder) outside() {
 	// A fresh proc is only granted while the host's is in sight.
 	b.add(Step{Kind: TakeProc, Name: "proc"})
 	b.add(Step{Kind: TakeDevpts, Name: "devpts", GID: b.ttyGroup()})
+	b.terminal()
 	for i, m := range b.spec.Mounts {
 		if m.Type == runner.MountTmpfs {
 			b.add(Step{Kind: TakeTmpfs, Name: mountName(i), Target: m.Target, Size: m.Size, Mode: 0o1777, ReadOnly: m.ReadOnly})
@@ -101,6 +103,23 @@ func (b *builder) namespaces() uint64 {
 		bits |= unix.CLONE_NEWNET
 	}
 	return bits
+}
+
+// terminal opens a terminal in the box's own devpts, and gives hutch the other
+// end. The slave is opened through the master, so by no path (TIOCGPTPEER). It
+// becomes the terminal of the session that the first process leads: the reaper
+// then is what a shell would be, and the application a job of its that can be
+// stopped, for it is no orphan.
+func (b *builder) terminal() {
+	if b.spec.Terminal == nil {
+		return
+	}
+	b.add(Step{
+		Kind: OpenTerminal, Name: "devpts", UID: b.facts.UID, GID: b.ttyGroup(),
+		Words: []string{strconv.Itoa(int(b.spec.Terminal.Rows)), strconv.Itoa(int(b.spec.Terminal.Columns))},
+	})
+	b.add(Step{Kind: HandTerminal})
+	b.add(Step{Kind: OwnTerminal})
 }
 
 // ttyGroup is group 5, which Debian and most others call tty, where it is

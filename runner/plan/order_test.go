@@ -14,6 +14,11 @@ import (
 // To add an order: a row, with its reason.
 var orders = []struct{ a, b Kind }{
 	{MapIDs, AwaitHutch},            // nothing below works without ids
+	{OwnFiles, OpenTerminal},        // the terminal is in the box's own table only
+	{OpenTerminal, HandTerminal},    //
+	{OwnTerminal, StartApp},         // the application is a job of its session
+	{OwnGroup, SetIDs},              //
+	{OpenTerminal, Stdio},           //
 	{OwnFiles, Stage},               // what the box opens is not in hutch's table
 	{TakeImage, Pivot},              //
 	{KeepDirs, MountOverlay},        // its upper and work directories

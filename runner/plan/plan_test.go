@@ -122,6 +122,9 @@ func TestGolden(t *testing.T) {
 		{"user", "root", rootfs.KindDir, func(_ *runner.Spec, f *Facts) {
 			f.UID, f.GID, f.Groups, f.Home = 33, 44, []uint32{44, 5}, "/srv/web"
 		}},
+		{"terminal", "root", rootfs.KindDir, func(s *runner.Spec, f *Facts) {
+			s.Terminal, f.UID, f.GID = &runner.Size{Rows: 24, Columns: 80}, 1000, 1000
+		}},
 		{"no-init", "root", rootfs.KindDir, func(s *runner.Spec, _ *Facts) { s.Init = false }},
 		{"no-init-user", "root", rootfs.KindDir, func(s *runner.Spec, f *Facts) { s.Init, f.UID, f.GID = false, 33, 44 }},
 		{"no-landlock", "root", rootfs.KindDir, func(s *runner.Spec, f *Facts) { f.LandlockABI = 0 }},

@@ -23,9 +23,14 @@ func (b *builder) surrender() error {
 		b.add(Step{Kind: Undumpable})
 		b.add(Step{Kind: StartApp})
 		b.by = Application
-		// A session of its own: no terminal of the caller's to push input into
-		// (CVE-2017-5226).
-		b.add(Step{Kind: NewSession})
+		if b.spec.Terminal == nil {
+			// A session of its own: no terminal of the caller's to push input into
+			// (CVE-2017-5226).
+			b.add(Step{Kind: NewSession})
+		} else {
+			// In the session of the box's own terminal, as the job in the foreground.
+			b.add(Step{Kind: OwnGroup})
+		}
 	}
 	b.by = Application
 	b.rlimits()
@@ -44,7 +49,11 @@ func (b *builder) surrender() error {
 	// What everything expects; until here it was 0.
 	b.add(Step{Kind: Umask, Mode: 0o022})
 	b.add(Step{Kind: Workdir, Target: b.spec.Workdir})
-	b.add(Step{Kind: Stdio})
+	stdio := Step{Kind: Stdio}
+	if b.spec.Terminal != nil {
+		stdio.Name = "terminal"
+	}
+	b.add(stdio)
 	b.add(Step{Kind: NoNewPrivs})
 	if err := b.landlock(); err != nil {
 		return err
@@ -78,7 +87,12 @@ func (b *builder) surrender() error {
 			files.Name = "lock"
 		}
 		b.add(files)
-		b.add(Step{Kind: BecomeReaper})
+		reaper := Step{Kind: BecomeReaper}
+		if b.spec.Terminal != nil {
+			// It tells when the application stops.
+			reaper.Words = []string{"terminal"}
+		}
+		b.add(reaper)
 	}
 	return nil
 }

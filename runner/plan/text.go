@@ -93,6 +93,8 @@ func (s Step) identity() string {
 			fmt.Fprintf(&b, " %d→%d+%d", m.Inside, m.Outside, m.Count)
 		}
 		return b.String()
+	case OpenTerminal:
+		return fmt.Sprintf("open a terminal of %s rows and %s columns, owned by %d:%d", s.Words[0], s.Words[1], s.UID, s.GID)
 	case Become:
 		return fmt.Sprintf("become %d:%d", s.UID, s.GID)
 	case SetIDs:
@@ -132,6 +134,9 @@ func (s Step) plain() string {
 		{AwaitHutch, "wait for hutch"},
 		{OwnFiles, "own the table of file descriptors"},
 		{PrivateMounts, "make all mounts private"},
+		{HandTerminal, "hand the master of the terminal to hutch"},
+		{OwnTerminal, "make the terminal that of the session"},
+		{OwnGroup, "start a process group and put it in the foreground"},
 		{HandOver, "hand a descriptor of the scratch tmpfs to hutch"},
 		{MountRoot, "mount a tmpfs for the root"},
 		{Pivot, "pivot into the root"},

@@ -6,6 +6,10 @@
  * four bytes as wait4(2) gives them, to descriptor 0. Its end is the end of
  * the box: the kernel then kills whatever is left in it.
  *
+ * With an argument it leads the session of a terminal, of which the application
+ * is a job: then it also tells when that stops, and SIGCONT is for all of the
+ * job's process group.
+ *
  * No C library: a page of code, so that a thousand boxes cost a thousand
  * pages. It starts with every signal blocked and without a capability, and
  * its file cannot be read, so nothing in the box may trace it.
@@ -38,16 +42,18 @@ static long call(long nr, long a, long b, long c, long d)
 }
 #endif
 
-enum { APPLICATION = 2, WNOHANG = 1, ECHILD = 10, SIGCHLD = 17 };
+enum { APPLICATION = 2, WNOHANG = 1, WUNTRACED = 2, ECHILD = 10, SIGCHLD = 17, SIGCONT = 18 };
 
 /* Leaves with the application's status told, once there is one. */
-static void reap(void)
+static void reap(int terminal)
 {
 	int status;
 	for (;;) {
-		long pid = call(NR_wait4, -1, (long)&status, WNOHANG, 0);
+		long pid = call(NR_wait4, -1, (long)&status, terminal ? WNOHANG | WUNTRACED : WNOHANG, 0);
 		if (pid == APPLICATION) {
 			call(NR_write, 0, (long)&status, sizeof(status), 0);
+			if ((status & 0xff) == 0x7f) /* stopped, wait(2) */
+				continue;
 			call(NR_exit, 0, 0, 0, 0);
 		}
 		if (pid == -ECHILD)
@@ -57,14 +63,22 @@ static void reap(void)
 	}
 }
 
-void _start(void)
+/* The stack holds the number of arguments when a program begins. */
+#if defined(__x86_64__)
+__asm__(".globl _start\n_start:\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall begin\n");
+#elif defined(__aarch64__)
+__asm__(".globl _start\n_start:\n\tmov x0, sp\n\tbl begin\n");
+#endif
+
+__attribute__((used)) void begin(long *stack)
 {
 	ulong all = ~0UL;
+	int terminal = stack[0] > 1;
 	for (;;) {
 		/* Before the first wait too: the application may have ended already. */
-		reap();
+		reap(terminal);
 		long sig = call(NR_sigtimedwait, (long)&all, 0, 0, sizeof(all));
 		if (sig > 0 && sig != SIGCHLD)
-			call(NR_kill, APPLICATION, sig, 0, 0);
+			call(NR_kill, terminal && sig == SIGCONT ? -APPLICATION : APPLICATION, sig, 0, 0);
 	}
 }

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"os"
+	"os/signal"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"hutch/runner"
+)
+
+// A terminal is the caller's, while an application in a box has one of its own
+// and this one only passes bytes on.
+//
+//   - It is raw while the application runs and has the foreground, and as it
+//     was found at every other moment: when hutch is stopped, and after every
+//     end. A process of its own sees to it where hutch is killed (terminal_unsafe.go).
+//   - Ctrl-C and Ctrl-Z go inside as bytes, where the other terminal makes signals
+//     of them. When that stops the application hutch stops too, so that the
+//     shell outside has it as a job; when hutch goes on, so does the application.
+type terminal struct {
+	fd    int // the caller's, -1 when it is no terminal
+	found unix.Termios
+	box   *runner.Sandbox
+	guard *guard
+	// changes are SIGWINCH, SIGTSTP and SIGCONT.
+	changes chan os.Signal
+}
+
+// wantsTerminal decides whether the application gets a terminal: as it was
+// told, or where hutch has one on both sides.
+func (q *request) wantsTerminal() bool {
+	switch q.tty {
+	case "yes":
+		return true
+	case "no":
+		return false
+	}
+	return isTerminal(os.Stdin) && isTerminal(os.Stdout)
+}
+
+// terminalSettings are the flags about the terminal.
+func (q *request) terminalSettings() []setting {
+	on := func(value string) func(*runner.Override, string) error {
+		return func(*runner.Override, string) error {
+			q.tty = value
+			return nil
+		}
+	}
+	return []setting{
+		{name: "tty", alias: "t", usage: "give the application a terminal of its own (default: where standard input and output are terminals)", on: true, set: on("yes")},
+		{name: "no-tty", alias: "T", usage: "leave the three standard streams as they are", on: true, set: on("no")},
+		{name: "interactive", alias: "i", usage: "accepted for habit: standard input is always the application's", on: true, set: func(*runner.Override, string) error { return nil }},
+		{name: "it", usage: "the same as -i -t", on: true, set: on("yes")},
+	}
+}
+
+// askTerminal has the Spec ask for a terminal of the caller's size.
+func (q *request) askTerminal() {
+	if !q.wantsTerminal() {
+		return
+	}
+	size := terminalSize()
+	q.override.Terminal = &size
+	for _, e := range q.override.Env {
+		if strings.HasPrefix(e, "TERM=") {
+			return
+		}
+	}
+	term := os.Getenv("TERM")
+	if term == "" {
+		term = "xterm"
+	}
+	q.override.Env = append([]string{"TERM=" + term}, q.override.Env...)
+}
+
+// listen keeps the signals that go to the application. Its terminal's size is
+// told by another way.
+func (q *request) listen() { listen(q.override.Terminal != nil) }
+
+// terminalSize is that of the caller's terminal, 24 by 80 without one.
+func terminalSize() runner.Size {
+	for _, f := range []*os.File{os.Stdin, os.Stdout, os.Stderr} {
+		if w, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil && w.Row > 0 && w.Col > 0 {
+			return runner.Size{Rows: w.Row, Columns: w.Col}
+		}
+	}
+	return runner.Size{Rows: 24, Columns: 80}
+}
+
+// openTerminal takes the caller's terminal over. Call close on every way out.
+func openTerminal() (*terminal, error) {
+	t := &terminal{fd: -1, changes: make(chan os.Signal, 16)}
+	if found, err := unix.IoctlGetTermios(int(os.Stdin.Fd()), unix.TCGETS); err == nil {
+		t.fd, t.found = int(os.Stdin.Fd()), *found
+		if t.guard, err = newGuard(t.fd, found); err != nil {
+			return nil, &runner.Error{Stage: runner.StageStart, Step: "start the guard of the terminal", Err: err, Hint: "the machine is out of processes or memory; or use --no-tty"}
+		}
+	}
+	signal.Notify(t.changes, unix.SIGWINCH, unix.SIGTSTP, unix.SIGCONT)
+	t.raw()
+	return t, nil
+}
+
+// raw makes the terminal pass every byte on, as cfmakeraw(3) does. Where hutch
+// is in the background this stops it until it is in the foreground again
+// (SIGTTOU), as it should.
+func (t *terminal) raw() {
+	if t.fd < 0 {
+		return
+	}
+	r := t.found
+	r.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
+	r.Oflag &^= unix.OPOST
+	r.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
+	r.Cflag = r.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
+	r.Cc[unix.VMIN], r.Cc[unix.VTIME] = 1, 0
+	unix.IoctlSetTermios(t.fd, unix.TCSETSW, &r)
+}
+
+// restore puts the terminal back as it was found, once what was written has
+// been shown.
+func (t *terminal) restore() {
+	if t.fd >= 0 {
+		unix.IoctlSetTermios(t.fd, unix.TCSETSW, &t.found)
+	}
+}
+
+// close gives the terminal back for good.
+func (t *terminal) close() {
+	if t == nil {
+		return
+	}
+	signal.Stop(t.changes)
+	t.restore()
+	t.guard.dismiss()
+}
+
+// follow passes changes on to box until that has ended.
+func (t *terminal) follow(box *runner.Sandbox) {
+	t.box = box
+	var stopped <-chan struct{}
+	if p, ok := box.Process.(runner.TerminalProcess); ok {
+		stopped = p.Stopped()
+	}
+	// What changed while the box was made.
+	box.Resize(terminalSize())
+	go func() {
+		for {
+			select {
+			case <-stopped:
+				t.suspend()
+			case sig := <-t.changes:
+				switch sig {
+				case unix.SIGWINCH:
+					box.Resize(terminalSize())
+				case unix.SIGTSTP:
+					box.Signal(unix.SIGTSTP)
+					if stopped == nil {
+						t.suspend()
+					}
+				case unix.SIGCONT:
+					t.resume()
+				}
+			}
+		}
+	}()
+}
+
+// suspend stops hutch and its whole job, as the application has been.
+func (t *terminal) suspend() {
+	t.restore()
+	unix.Kill(0, unix.SIGSTOP)
+	// Here hutch goes on: SIGCONT, which is also in changes, does the rest.
+}
+
+// resume goes on after a stop, whoever stopped hutch.
+func (t *terminal) resume() {
+	t.raw()
+	t.box.Resize(terminalSize())
+	t.box.Signal(unix.SIGCONT)
+}

@@ -1,0 +1,81 @@
+package runner
+
+import (
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// attach copies between the process's terminal and Stdin and Stdout.
+func (s *Sandbox) attach() {
+	master := s.Process.(TerminalProcess).Terminal()
+	s.copies.Go(func() {
+		defer master.Close()
+		s.fromTerminal(master)
+	})
+	if s.Stdin != nil {
+		// Not waited for: the reader may block for ever after the application ended.
+		go toTerminal(master, s.Stdin)
+	}
+}
+
+// fromTerminal copies until the box has ended, which the kernel tells by EIO.
+// When nobody reads any more the rest is dropped: a terminal has no SIGPIPE.
+func (s *Sandbox) fromTerminal(master *os.File) {
+	buf := make([]byte, 32<<10)
+	gone := s.Stdout == nil
+	for {
+		n, err := master.Read(buf)
+		if s.output != nil {
+			n = s.output.Take(n)
+		}
+		if n > 0 && !gone {
+			if f, ok := s.Stdout.(*os.File); ok {
+				gone = !writeAll(int(f.Fd()), buf[:n])
+			} else {
+				_, werr := s.Stdout.Write(buf[:n])
+				gone = werr != nil
+			}
+			if gone {
+				// As a terminal that is closed: its session gets SIGHUP.
+				s.Process.Signal(unix.SIGHUP)
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// endOfTransmission is what a terminal takes for the end of the input at the
+// beginning of a line, termios(3) VEOF.
+const endOfTransmission = 4
+
+// toTerminal copies what is typed, or what comes from a file or a pipe, which
+// has an end.
+func toTerminal(master *os.File, from io.Reader) {
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := from.Read(buf)
+		if n > 0 {
+			if _, werr := master.Write(buf[:n]); werr != nil {
+				return
+			}
+		}
+		if err == io.EOF {
+			master.Write([]byte{endOfTransmission})
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// Resize tells the application that its terminal has another size.
+func (s *Sandbox) Resize(size Size) error {
+	if r, ok := s.Process.(Resizer); ok {
+		return r.Resize(size)
+	}
+	return nil
+}
