@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"sort"
-	"strconv"
 	"strings"
 	"time"
 
@@ -311,32 +310,38 @@ func (s store) sweep() int {
 // dropDangling removes what points to entries that are gone, and what a killed
 // process did not get to rename.
 func (s store) dropDangling() {
-	for _, dir := range [...]string{indexDir, namesDir} {
-		names, err := os.ReadDir(s.path(dir))
+	s.dropIn(indexDir)
+	// Whoever gives a name holds the lock shared: none of the links can come to
+	// point elsewhere after it was looked at.
+	if guard, err := lockDir(s.path(namesDir), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+		s.dropIn(namesDir)
+		unix.Close(guard)
+	}
+}
+
+func (s store) dropIn(dir string) {
+	list, err := os.ReadDir(s.path(dir))
+	if err != nil {
+		return
+	}
+	for _, n := range list {
+		path, at := s.path(dir, n.Name()), layersDir
+		if dir == namesDir || strings.HasPrefix(n.Name(), "img-") {
+			at = imagesDir
+		}
+		to, err := os.Readlink(path)
 		if err != nil {
 			continue
 		}
-		for _, n := range names {
-			path, at := s.path(dir, n.Name()), layersDir
-			if dir == namesDir || strings.HasPrefix(n.Name(), "img-") {
-				at = imagesDir
-			}
-			to, err := os.Readlink(path)
-			if err != nil {
-				continue
-			}
-			_, err = os.Lstat(s.path(at, to))
-			if errors.Is(err, os.ErrNotExist) || strings.HasPrefix(n.Name(), ".new-") && !alive(n.Name()) {
-				_ = os.Remove(path)
-			}
+		_, err = os.Lstat(s.path(at, to))
+		if errors.Is(err, os.ErrNotExist) || strings.HasPrefix(n.Name(), ".new-") && (dir == namesDir || isOld(n)) {
+			_ = os.Remove(path)
 		}
 	}
 }
 
-// alive tells whether the maker of a link that has no name yet may still be at
-// it: its process number follows ".new-".
-func alive(name string) bool {
-	pid, _, _ := strings.Cut(strings.TrimPrefix(name, ".new-"), "-")
-	n, err := strconv.Atoi(pid)
-	return err == nil && n != os.Getpid() && unix.Kill(n, 0) == nil
+// isOld tells what nobody can still be at.
+func isOld(e os.DirEntry) bool {
+	fi, err := e.Info()
+	return err == nil && time.Since(fi.ModTime()) > time.Minute
 }

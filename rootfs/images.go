@@ -124,9 +124,13 @@ func (s store) setName(name, entry string) error {
 	if len(part)-len(s.path(namesDir, "")) > 255 {
 		return fmt.Errorf("image %s: the name is too long", quote(name))
 	}
+	guard, err := lockDir(s.path(namesDir), unix.LOCK_SH)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(guard)
 	_ = os.Remove(part)
-	err := os.Symlink(entry, part)
-	if err == nil {
+	if err = os.Symlink(entry, part); err == nil {
 		err = os.Rename(part, s.path(namesDir, key))
 	}
 	if err != nil {
