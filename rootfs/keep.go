@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -42,7 +41,6 @@ type keepMeta struct {
 	Source string    `json:"source"`
 	Lowers []string  `json:"lowers"`
 	Made   time.Time `json:"made"`
-	Used   time.Time `json:"used"`
 	Disk   int64     `json:"disk,omitempty"`
 	Inodes int64     `json:"inodes,omitempty"`
 }
@@ -166,10 +164,9 @@ func (s store) lockKeep(name string) (*Keep, error) {
 		unix.Close(k.lock)
 		return nil, fmt.Errorf("keep %s: was removed just now; try again", name)
 	}
-	if err = unix.Ftruncate(k.lock, 0); err == nil {
-		_, err = unix.Pwrite(k.lock, []byte(strconv.Itoa(os.Getpid())), 0)
-	}
-	if err != nil {
+	// Of one length: ext4 writes a file that was cut to nothing to the disk when
+	// it is closed. The time of the write is that of the last use.
+	if _, err = unix.Pwrite(k.lock, fmt.Appendf(nil, "%10d\n", os.Getpid()), 0); err != nil {
 		unix.Close(k.lock)
 		return nil, fmt.Errorf("keep %s: lock: %w", name, err)
 	}
@@ -245,7 +242,7 @@ func (k *Keep) begin(opt KeepOptions) error {
 	}
 	now := time.Now().UTC()
 	k.Source, k.Lowers = opt.Source, opt.Lowers
-	k.meta = keepMeta{Source: opt.Source, Lowers: opt.Lowers, Made: now, Used: now, Disk: opt.Disk, Inodes: opt.Inodes}
+	k.meta = keepMeta{Source: opt.Source, Lowers: opt.Lowers, Made: now, Disk: opt.Disk, Inodes: opt.Inodes}
 	return k.write()
 }
 
@@ -262,9 +259,9 @@ func (k *Keep) again(opt KeepOptions) error {
 			return noQuota(err)
 		}
 		k.meta.Disk, k.meta.Inodes, k.Capped = opt.Disk, opt.Inodes, true
+		return k.write()
 	}
-	k.meta.Used = time.Now().UTC()
-	return k.write()
+	return nil
 }
 
 func (k *Keep) write() error {
@@ -347,9 +344,13 @@ func Keeps(store string) ([]Kept, error) {
 		if err != nil || json.Unmarshal(b, &m) != nil {
 			continue
 		}
-		kept := Kept{Name: d.Name(), Source: m.Source, Used: m.Used, Disk: m.Disk}
+		kept := Kept{Name: d.Name(), Source: m.Source, Disk: m.Disk}
 		kept.Bytes = diskUse(s.path(keepDir, d.Name()))
 		if lock, err := unix.Open(s.path(keepDir, d.Name(), "lock"), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0); err == nil {
+			var st unix.Stat_t
+			if unix.Fstat(lock, &st) == nil {
+				kept.Used = time.Unix(st.Mtim.Unix())
+			}
 			kept.Busy = unix.Flock(lock, unix.LOCK_SH|unix.LOCK_NB) != nil
 			unix.Close(lock)
 		}
