@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -152,27 +153,58 @@ func sumOf(ctx context.Context, root int, path string, table *crc32.Table, buf [
 	return fmt.Sprintf("%08x %08x %s", content, crc32.Checksum(about, table), strconv.Quote(path)), nil
 }
 
+// sumContent is of the parts of a file that are not zeros, and of where they
+// are: a hole is not read, and does not differ from zeros that were written.
 func sumContent(ctx context.Context, fd int, table *crc32.Table, buf []byte) (sum uint32, err error) {
 	f, err := unix.Open("/proc/self/fd/"+itoa(int64(fd)), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, err
 	}
 	defer unix.Close(f)
-	for {
-		n, err := unix.Read(f, buf)
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			return 0, err
-		case n == 0:
+	for pos := int64(0); ; {
+		n, err := readFull(f, buf, pos)
+		if err != nil || n == 0 {
+			return sum, err
+		}
+		at, zero := pos, buf[0] == 0 && bytes.Equal(buf[:n-1], buf[1:n])
+		pos += int64(n)
+		if !zero {
+			var where [8]byte
+			binary.LittleEndian.PutUint64(where[:], uint64(at))
+			sum = crc32.Update(crc32.Update(sum, table, where[:]), table, buf[:n])
+			if err := ctx.Err(); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		// An archive may say that a hole of a terabyte follows.
+		next, err := unix.Seek(f, pos, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
 			return sum, nil
-		default:
-			sum = crc32.Update(sum, table, buf[:n])
+		}
+		if err == nil {
+			pos = max(pos, next/int64(len(buf))*int64(len(buf)))
 		}
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
 	}
+}
+
+// readFull fills buf from a place in a file, as far as that goes.
+func readFull(fd int, buf []byte, at int64) (int, error) {
+	n := 0
+	for n < len(buf) {
+		m, err := unix.Pread(fd, buf[n:], at+int64(n))
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil || m == 0 {
+			return n, err
+		}
+		n += m
+	}
+	return n, nil
 }
 
 // appendXattrs adds the attributes that an archive can set. Others, such as a
