@@ -29,8 +29,9 @@ type KeepOptions struct {
 	// Lowers is what the writes lie on, as in Root. Kept writes fit no other:
 	// overlayfs does not notice, and shows nonsense.
 	Lowers []string
-	// Source is what Lowers came from, for people.
-	Source string
+	// Source is what Lowers came from, for people; Image is the digest of the
+	// image, if it was one.
+	Source, Image string
 	// Disk and Inodes cap what is kept; 0 means no cap. Where a cap cannot be
 	// enforced, it is an error.
 	Disk, Inodes int64
@@ -39,6 +40,7 @@ type KeepOptions struct {
 // keepMeta is meta.json.
 type keepMeta struct {
 	Source string    `json:"source"`
+	Image  string    `json:"image,omitempty"`
 	Lowers []string  `json:"lowers"`
 	Made   time.Time `json:"made"`
 	Disk   int64     `json:"disk,omitempty"`
@@ -242,7 +244,7 @@ func (k *Keep) begin(opt KeepOptions) error {
 	}
 	now := time.Now().UTC()
 	k.Source, k.Lowers = opt.Source, opt.Lowers
-	k.meta = keepMeta{Source: opt.Source, Lowers: opt.Lowers, Made: now, Disk: opt.Disk, Inodes: opt.Inodes}
+	k.meta = keepMeta{Source: opt.Source, Image: opt.Image, Lowers: opt.Lowers, Made: now, Disk: opt.Disk, Inodes: opt.Inodes}
 	return k.write()
 }
 
@@ -250,6 +252,10 @@ func (k *Keep) begin(opt KeepOptions) error {
 func (k *Keep) again(opt KeepOptions) error {
 	if !slices.Equal(opt.Lowers, k.meta.Lowers) {
 		return fmt.Errorf("was made on %s, and fits no other root; use that one, or another name", k.meta.Source)
+	}
+	write := opt.Image != "" && opt.Image != k.meta.Image
+	if write {
+		k.meta.Image, k.meta.Source, k.Source = opt.Image, opt.Source, opt.Source
 	}
 	if opt.Disk > 0 && (opt.Disk != k.meta.Disk || opt.Inodes > 0 && opt.Inodes != k.meta.Inodes) {
 		if strings.HasSuffix(k.Path, ".img") {
@@ -259,6 +265,9 @@ func (k *Keep) again(opt KeepOptions) error {
 			return noQuota(err)
 		}
 		k.meta.Disk, k.meta.Inodes, k.Capped = opt.Disk, opt.Inodes, true
+		write = true
+	}
+	if write {
 		return k.write()
 	}
 	return nil

@@ -33,6 +33,10 @@ func imageCommand() *cli.Command {
 			Name: "import", Usage: "make an image out of a tar (\"-\" for standard input), oci:DIR, oci-archive:FILE or docker-archive:FILE",
 			ArgsUsage: "FROM NAME[:TAG]", Action: imageImport, Flags: sourceFlags(),
 		},
+		{
+			Name: "commit", Usage: "make an image of what hutch run --keep has kept under KEPT",
+			ArgsUsage: "KEPT NAME[:TAG]", Action: imageCommit,
+		},
 		{Name: "rm", Usage: "remove images by name or ID", ArgsUsage: "IMAGE...", Action: imageRemove},
 		{Name: "gc", Usage: "remove what nothing needs", Action: imageGC, Flags: []cli.Flag{
 			&cli.StringFlag{Name: "keep", Usage: "remove also what has not been used for longest, until `SIZE` is left; images that cannot be fetched again stay"},

@@ -64,6 +64,9 @@ func (q *request) takeUpper(root *rootfs.Root, spec *runner.Spec) error {
 		return upperError(err)
 	}
 	opt := rootfs.KeepOptions{Lowers: root.Lowers, Source: q.ref.String()}
+	if root.Kind == rootfs.KindImage {
+		opt.Image = root.Digest
+	}
 	if q.disk {
 		opt.Disk = spec.Root.Disk
 	}
