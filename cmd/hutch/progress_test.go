@@ -91,7 +91,7 @@ func TestProgress(t *testing.T) {
 			cmd.Stdout = &stdout
 			done := make(chan struct{})
 			if c.terminal {
-				master, slave := terminal(t)
+				master, slave := newTerminal(t)
 				cmd.Stderr = slave
 				go func() {
 					defer close(done)
@@ -140,8 +140,8 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// terminal is a new pseudoterminal, pty(7).
-func terminal(t *testing.T) (master, slave *os.File) {
+// newTerminal is a pseudoterminal, pty(7).
+func newTerminal(t *testing.T) (master, slave *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
