@@ -39,7 +39,8 @@ func layers() map[string][]string {
 		"runner/uml":    {"runner/guest", "runner/cgroup", "runner/host", "runner"},
 		"runner/kvm":    {"runner/guest", "runner/cgroup", "runner/host", "runner"},
 		// 5
-		"runner/pid1": {"runner/guest", "runner/native", "runner"},
+		// What was written is packed where it is.
+		"runner/pid1": {"runner/guest", "runner/native", "runner", "rootfs"},
 		// Measures engines as programs, from outside.
 		"runner/compare/work": {},
 		"runner/compare":      {"runner/compare/work", "seccomp"},

@@ -47,8 +47,8 @@ func (q *request) parseDiff() error {
 
 // takeUpper takes the place of the writes, before the run.
 func (q *request) takeUpper(root *rootfs.Root, spec *runner.Spec) error {
-	if q.choice.name != "" && q.choice.name != "native" && (q.keep != "" || q.diff != "") {
-		return misuse("leave --engine out", "options --keep and --diff are of the native engine, not %s", q.choice.name)
+	if q.choice.name != "native" && q.keep != "" {
+		return misuse("leave --engine out, or save what is written with --diff", "option --keep is of the native engine, not %s", q.choice.name)
 	}
 	spec.Root.Diff = q.diff != ""
 	if q.keep == "" {
@@ -103,15 +103,44 @@ func (q *request) writeDiff(spec *runner.Spec, p runner.Process) error {
 	if q.diff == "" {
 		return nil
 	}
-	upper, err := upperOf(spec, p)
-	if err == nil {
-		defer upper.Close()
-		err = saveLayer(spec, upper, q.diff)
-	}
+	err := saveWritten(spec, p, q.diff)
 	if err == nil {
 		return nil
 	}
 	return &runner.Error{Stage: runner.StageRun, Step: "diff file " + q.diff, Err: err, Hint: "the run itself is over, and its result is what --result says"}
+}
+
+// saveWritten saves what a box has written: a guest sends it as a layer.
+func saveWritten(spec *runner.Spec, p runner.Process, name string) error {
+	if g, ok := p.(interface{ Layer() (*os.File, error) }); ok {
+		layer, err := g.Layer()
+		if err != nil {
+			return err
+		}
+		defer layer.Close()
+		return saveLayer(name, func(to *os.File, zip bool) error { return copyLayer(to, layer, zip) })
+	}
+	upper, err := upperOf(spec, p)
+	if err != nil {
+		return err
+	}
+	defer upper.Close()
+	return saveLayer(name, func(to *os.File, zip bool) error { return packUpper(spec, upper, to, zip) })
+}
+
+func copyLayer(to, layer *os.File, zip bool) error {
+	if !zip {
+		_, err := io.Copy(to, layer)
+		return err
+	}
+	z, err := gzip.NewWriterLevel(to, gzip.BestSpeed)
+	if err == nil {
+		_, err = io.Copy(z, layer)
+	}
+	if err != nil {
+		return err
+	}
+	return z.Close()
 }
 
 // upperOf opens what was written, of a box that is gone.
@@ -139,15 +168,15 @@ func keptUpper(path string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// saveLayer makes a layer of an upper directory.
-func saveLayer(spec *runner.Spec, upper *os.File, name string) error {
+// saveLayer has a layer written to a file, which appears whole or not at all.
+func saveLayer(name string, write func(to *os.File, zip bool) error) error {
 	f, err := createBeside(name)
 	if err != nil {
 		return bare(err)
 	}
 	defer f.Close()
 	zip := strings.HasSuffix(name, ".gz") || strings.HasSuffix(name, ".tgz")
-	err = packUpper(spec, upper, f, zip)
+	err = write(f, zip)
 	if err == nil {
 		err = f.Chmod(0o666 &^ os.FileMode(umask()))
 	}

@@ -44,6 +44,7 @@ type Session struct {
 	console Console
 	stdio   runner.Stdio
 	limits  runner.Limits // as they were asked for
+	layer   *layerFile    // what was written, nil when nobody wants it
 	began   time.Time
 
 	ended   chan struct{} // the guest has spoken its last word, or is gone
@@ -73,8 +74,16 @@ func Start(ctx context.Context, m Machine, config *Config, stdio runner.Stdio) (
 		m.Process.Wait()
 		return nil, err
 	}
+	layer, err := newLayerFile(config.Spec)
+	if err != nil {
+		closeStdio(stdio)
+		m.Process.Kill()
+		m.Process.Wait()
+		return nil, err
+	}
 	s := &Session{
-		m: m, stdio: stdio, limits: config.Spec.Limits, began: time.Now(), conn: NewConn(m.From, m.To),
+		layer: layer,
+		m:     m, stdio: stdio, limits: config.Spec.Limits, began: time.Now(), conn: NewConn(m.From, m.To),
 		ended: make(chan struct{}), pong: make(chan struct{}, 1),
 	}
 	if m.Terminal {
@@ -96,6 +105,9 @@ func Start(ctx context.Context, m Machine, config *Config, stdio runner.Stdio) (
 		err = &runner.Error{Stage: runner.StageStart, Step: "start the guest", Err: ctx.Err()}
 	case <-late.C:
 		err = s.explain("the guest did not report within " + s.m.Boot.String())
+	}
+	if layer != nil {
+		layer.Close()
 	}
 	return nil, s.abandon(err)
 }
@@ -187,6 +199,9 @@ func (s *Session) pump() {
 	go s.conn.CopyIn(Stdin, s.stdio.In)
 	s.copies.Go(func() { s.conn.CopyOut(s.stdio.Out, Stdout) })
 	s.copies.Go(func() { s.conn.CopyOut(s.stdio.Err, Stderr) })
+	if s.layer != nil {
+		s.copies.Go(func() { s.layer.failed = s.conn.CopyOut(s.layer, FilesOut) })
+	}
 	go s.watch()
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hutch/rootfs"
 	"hutch/runner"
 	"hutch/runner/guest"
 	"hutch/runner/native"
@@ -169,21 +171,21 @@ func available() int64 {
 
 // stdio makes a pipe for each stream. What is to be closed when the box has
 // its own is returned too.
-func (s *session) stdio() (io runner.Stdio, after []*os.File, err error) {
+func (s *session) stdio() (streams runner.Stdio, after []*os.File, err error) {
 	pipe := func() (r, w *os.File) {
 		if err == nil {
 			r, w, err = os.Pipe()
 		}
 		return r, w
 	}
-	io.In, s.input = pipe()
-	s.outputs[guest.Stdout], io.Out = pipe()
-	s.outputs[guest.Stderr], io.Err = pipe()
+	streams.In, s.input = pipe()
+	s.outputs[guest.Stdout], streams.Out = pipe()
+	s.outputs[guest.Stderr], streams.Err = pipe()
 	if err == nil {
 		// What a guest pays for is the number of system calls, not the bytes.
 		unix.FcntlInt(s.outputs[guest.Stdout].Fd(), unix.F_SETPIPE_SZ, guest.MaxBody)
 	}
-	return io, []*os.File{io.In, io.Out, io.Err}, err
+	return streams, []*os.File{streams.In, streams.Out, streams.Err}, err
 }
 
 // listen does what the host asks for until the channel ends.
@@ -218,10 +220,42 @@ func (s *session) finish() error {
 	if err != nil {
 		return s.fail(err)
 	}
+	if err := s.sendLayer(); err != nil {
+		return s.fail(err)
+	}
 	if err := s.conn.SendMessage(guest.Ended, result); err != nil {
 		return err
 	}
 	return await()
+}
+
+// sendLayer sends what was written, as a layer, where the host wants it. The
+// box is gone: nothing changes any more.
+func (s *session) sendLayer() error {
+	if !s.config.Spec.Root.Diff {
+		return nil
+	}
+	var dir *os.File
+	if p, ok := s.sandbox.Process.(interface{ Upper() *os.File }); ok {
+		dir = p.Upper()
+	}
+	if dir == nil {
+		return &runner.Error{Stage: runner.StageRun, Step: "what was written is gone with the box"}
+	}
+	defer dir.Close()
+	r, w := io.Pipe()
+	packed := make(chan error, 1)
+	go func() {
+		_, err := rootfs.Pack(context.Background(), w, int(dir.Fd()), rootfs.PackLimits{})
+		w.CloseWithError(err)
+		packed <- err
+	}()
+	sent := s.conn.CopyIn(guest.FilesOut, r)
+	r.CloseWithError(sent)
+	if err := <-packed; err != nil {
+		return &runner.Error{Stage: runner.StageRun, Step: "pack what was written", Err: err}
+	}
+	return sent
 }
 
 // fail reports err.

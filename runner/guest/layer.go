@@ -1,0 +1,62 @@
+package guest
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"hutch/runner"
+)
+
+// A layerFile takes what the application has written, as the guest sends it: a
+// tar, in a file without a name.
+type layerFile struct {
+	*os.File
+	left   int64 // bytes that may still come
+	failed error
+}
+
+// layerSlack is what a layer may be larger than all that can be written: the
+// names and headers of many small files.
+const layerSlack = 1 << 30
+
+// newLayerFile is nil where the Spec does not want the layer.
+func newLayerFile(s *runner.Spec) (*layerFile, error) {
+	if !s.Root.Diff {
+		return nil, nil
+	}
+	f, err := os.CreateTemp("", "hutch-layer-")
+	if err == nil {
+		err = os.Remove(f.Name())
+	}
+	if err != nil {
+		return nil, &runner.Error{Stage: runner.StagePrepare, Step: "make a file for what is written", Err: err, Hint: "set TMPDIR to a directory that can be written"}
+	}
+	return &layerFile{File: f, left: s.Root.Disk + layerSlack}, nil
+}
+
+func (l *layerFile) Write(p []byte) (int, error) {
+	if l.left -= int64(len(p)); l.left < 0 {
+		return 0, fmt.Errorf("the guest sends more than it can have written")
+	}
+	return l.File.Write(p)
+}
+
+// Layer is what the application has written, as a layer's tar, once Wait has
+// returned; the caller closes it. It can be had once.
+func (s *Session) Layer() (*os.File, error) {
+	l := s.layer
+	if l == nil {
+		return nil, fmt.Errorf("what was written is gone with the guest")
+	}
+	s.layer = nil
+	if l.failed != nil {
+		l.Close()
+		return nil, l.failed
+	}
+	if _, err := l.Seek(0, io.SeekStart); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l.File, nil
+}
