@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"hutch/runner"
 )
 
@@ -80,7 +82,8 @@ func (b *builder) surrender() error {
 	if b.spec.Init {
 		b.by = Reaper
 		b.add(Step{Kind: NoNewPrivs})
-		b.add(Step{Kind: SetCaps})
+		// It passes signals on, also to an application of another user.
+		b.add(Step{Kind: SetCaps, Bits: 1 << unix.CAP_KILL})
 		files := Step{Kind: ReaperFiles}
 		if b.spec.Root.Keep != "" {
 			// If hutch is killed, nobody else may write there while the box dies.
