@@ -79,7 +79,8 @@ func tree(root string) []string {
 
 func sweepOne(path, name string) (gone bool, err error) {
 	owner, ours := parseName(name)
-	if !ours || !owner.abandoned(path) {
+	// What this user may not remove is its owner's business.
+	if !ours || !writable(filepath.Dir(path)) || !owner.abandoned(path) {
 		return false, nil
 	}
 	if owner.pidns != pidNamespace() {

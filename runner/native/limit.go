@@ -4,6 +4,8 @@ import (
 	"errors"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"hutch/runner"
 	"hutch/runner/cgroup"
 )
@@ -101,4 +103,12 @@ func (b *box) sweep() (wait func()) {
 		case <-time.After(sweepPatience):
 		}
 	}
+}
+
+// hintEnter is advice for a box that its own group does not take.
+func hintEnter(err error) string {
+	if errors.Is(err, unix.EINVAL) {
+		return "a group of cgroup v1's cpu controller takes no real-time process: start hutch without chrt"
+	}
+	return "hutch doctor says which limits can be had here"
 }

@@ -286,7 +286,7 @@ func (b *box) admit() error {
 	if b.group != nil {
 		for _, procs := range b.group.Procs() {
 			if err := writeFile(procs, strconv.AppendInt(nil, int64(b.pid), 10)); err != nil {
-				return &runner.Error{Stage: runner.StageStart, Step: "enter the cgroup", Err: err, Hint: "see hutch doctor for the cgroups that are delegated here"}
+				return &runner.Error{Stage: runner.StageStart, Step: "enter the cgroup", Err: err, Hint: hintEnter(err)}
 			}
 		}
 	}
