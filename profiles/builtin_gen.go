@@ -5,7 +5,7 @@ package profiles
 import "hutch/seccomp"
 
 func builtinNames() []string {
-	return []string{"base", "ci", "default", "judge", "kvm", "strict", "tenant"}
+	return []string{"base", "ci", "default", "judge", "kvm", "strict", "tenant", "uml"}
 }
 
 func pointer[T any](v T) *T { return &v }
@@ -26,6 +26,8 @@ func builtin(name string) *Profile {
 		return builtinStrict()
 	case "tenant":
 		return builtinTenant()
+	case "uml":
+		return builtinUml()
 	}
 	return nil
 }
@@ -47,6 +49,8 @@ func builtinByDigest(d seccomp.Key) string {
 		return "strict"
 	case "\xf6\xa4\x97\x83\xe45:t\n\xb2\x9c>8\xb4\x9d\xa4\x02y\xc5\xe6c\xbc\xa5R_\x96\xe6ط\x1eԣ":
 		return "tenant"
+	case "\xe8\xf4\xd5\x11YN\x91E\x00S\\s\x17\xe5\xf3\xae\xb1\xfe>m\x03y\xbd\xe1\xd5?]g̃\x8c\x97":
+		return "uml"
 	}
 	return ""
 }
@@ -1863,6 +1867,241 @@ func builtinTenant() *Profile {
 		},
 		Landlock: Landlock{
 			Scopes: pointer(bool(true)),
+		},
+	}
+}
+
+func builtinUml() *Profile {
+	return &Profile{
+		Version:     1,
+		Name:        "uml",
+		Description: "the kernel's own process, around a guest of --engine uml",
+		Extends:     []string{"base"},
+		Filesystem: Filesystem{
+			Hidden:    []string{"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware"},
+			Protected: []string{"/proc/sys", "/proc/sysrq-trigger"},
+		},
+		Capabilities: Capabilities{
+			Keep: []string{},
+		},
+		Network: Network{
+			Mode: "none",
+		},
+		Seccomp: &seccomp.Policy{
+			Default: "errno",
+			Errno:   "EPERM",
+			Rules: []seccomp.Rule{
+				seccomp.Rule{
+					Calls:  []string{"@xattr", "ptrace"},
+					Action: "allow",
+				},
+				seccomp.Rule{
+					Calls:  []string{"memfd_secret", "name_to_handle_at"},
+					Action: "errno",
+					Errno:  "EPERM",
+				},
+				seccomp.Rule{
+					Calls:  []string{"socket", "socketpair"},
+					Action: "allow",
+					Args: []seccomp.Arg{
+						seccomp.Arg{
+							Op:    "masked_eq",
+							Value: "AF_UNIX",
+							Mask:  "0xffffffff",
+						}},
+					Reason: "pipes between its own threads, and a management console that nobody can reach",
+				},
+				seccomp.Rule{
+					Calls:  []string{"personality"},
+					Action: "allow",
+					Args: []seccomp.Arg{
+						seccomp.Arg{
+							Op:    "masked_eq",
+							Value: "ADDR_NO_RANDOMIZE",
+							Mask:  "0xffffffff",
+						}},
+					Reason: "it lays its own memory out",
+				},
+				seccomp.Rule{
+					Calls:  []string{"ioctl"},
+					Action: "errno",
+					Errno:  "ENOTTY",
+					Args: []seccomp.Arg{
+						seccomp.Arg{
+							Index: 1,
+							Op:    "masked_eq",
+							Value: "0x5400",
+							Mask:  "0xff00",
+						}},
+					Reason: "terminals: the standard streams are pipes, and nothing else of this kind is here",
+				},
+				seccomp.Rule{
+					Calls:  []string{"@file", "@io", "@memory", "@process", "@sandbox", "@scheduler", "@signal", "@system", "@time", "capget", "getegid", "geteuid", "getgid", "getgroups", "getresgid", "getresuid", "getuid", "uprobe", "uretprobe"},
+					Action: "allow",
+					Rank:   1,
+				},
+				seccomp.Rule{
+					Calls:  []string{"clone"},
+					Action: "errno",
+					Errno:  "EPERM",
+					Reason: "a namespace of one's own gives all capabilities over much kernel code (CVE-2022-0185, CVE-2024-1086)",
+					Rank:   1,
+				},
+				seccomp.Rule{
+					Calls:  []string{"clone"},
+					Action: "allow",
+					Args: []seccomp.Arg{
+						seccomp.Arg{
+							Op:    "masked_eq",
+							Value: "0",
+							Mask:  "CLONE_NEWCGROUP|CLONE_NEWIPC|CLONE_NEWNET|CLONE_NEWNS|CLONE_NEWPID|CLONE_NEWUSER|CLONE_NEWUTS",
+						}},
+					Reason: "processes and threads; CLONE_NEWTIME is a signal's number here and no flag",
+					Rank:   1,
+				},
+				seccomp.Rule{
+					Calls:  []string{"clone3"},
+					Action: "errno",
+					Errno:  "ENOSYS",
+					Reason: "its flags lie in memory, where a filter cannot see them; C libraries fall back to clone",
+					Rank:   1,
+				},
+				seccomp.Rule{
+					Calls:  []string{"io_uring_enter", "io_uring_register", "io_uring_setup"},
+					Action: "errno",
+					Errno:  "ENOSYS",
+					Reason: "does what other calls do, past this filter; programs fall back",
+					Rank:   1,
+				},
+				seccomp.Rule{
+					Calls:  []string{"listmount", "listns", "statmount"},
+					Action: "errno",
+					Errno:  "ENOSYS",
+					Reason: "tells of mounts and namespaces; libmount falls back to /proc",
+					Rank:   1,
+				},
+				seccomp.Rule{
+					Calls:  []string{"@obsolete"},
+					Action: "errno",
+					Errno:  "ENOSYS",
+					Reason: "what the kernel itself answers, or ought to",
+					Rank:   1,
+				},
+				seccomp.Rule{
+					Calls:  []string{"ioctl"},
+					Action: "errno",
+					Errno:  "EPERM",
+					Args: []seccomp.Arg{
+						seccomp.Arg{
+							Index: 1,
+							Op:    "masked_eq",
+							Value: "TIOCSTI",
+							Mask:  "0xffffffff",
+						}},
+					Reason: "types into the caller's terminal (CVE-2017-5226)",
+					Rank:   1,
+				},
+				seccomp.Rule{
+					Calls:  []string{"ioctl"},
+					Action: "errno",
+					Errno:  "EPERM",
+					Args: []seccomp.Arg{
+						seccomp.Arg{
+							Index: 1,
+							Op:    "masked_eq",
+							Value: "TIOCLINUX",
+							Mask:  "0xffffffff",
+						}},
+					Reason: "pastes into the caller's virtual console (CVE-2023-28100)",
+					Rank:   1,
+				},
+				seccomp.Rule{
+					Calls:  []string{"ioctl"},
+					Action: "errno",
+					Errno:  "EPERM",
+					Args: []seccomp.Arg{
+						seccomp.Arg{
+							Index: 1,
+							Op:    "masked_eq",
+							Value: "TIOCCONS",
+							Mask:  "0xffffffff",
+						}},
+					Reason: "takes the messages of the system console",
+					Rank:   1,
+				},
+				seccomp.Rule{
+					Calls:  []string{"ioctl"},
+					Action: "errno",
+					Errno:  "EPERM",
+					Args: []seccomp.Arg{
+						seccomp.Arg{
+							Index: 1,
+							Op:    "masked_eq",
+							Value: "TIOCSETD",
+							Mask:  "0xffffffff",
+						}},
+					Reason: "loads line disciplines, which hardly anybody looks after (CVE-2017-2636)",
+					Rank:   1,
+				},
+				seccomp.Rule{
+					Calls:  []string{"personality"},
+					Action: "allow",
+					Args: []seccomp.Arg{
+						seccomp.Arg{
+							Op:    "masked_eq",
+							Value: "PER_LINUX",
+							Mask:  "0xffffffff",
+						}},
+					Rank: 1,
+				},
+				seccomp.Rule{
+					Calls:  []string{"personality"},
+					Action: "allow",
+					Args: []seccomp.Arg{
+						seccomp.Arg{
+							Op:    "masked_eq",
+							Value: "PER_LINUX32",
+							Mask:  "0xffffffff",
+						}},
+					Rank: 1,
+				},
+				seccomp.Rule{
+					Calls:  []string{"personality"},
+					Action: "allow",
+					Args: []seccomp.Arg{
+						seccomp.Arg{
+							Op:    "masked_eq",
+							Value: "UNAME26",
+							Mask:  "0xffffffff",
+						}},
+					Rank: 1,
+				},
+				seccomp.Rule{
+					Calls:  []string{"personality"},
+					Action: "allow",
+					Args: []seccomp.Arg{
+						seccomp.Arg{
+							Op:    "masked_eq",
+							Value: "UNAME26|PER_LINUX32",
+							Mask:  "0xffffffff",
+						}},
+					Rank: 1,
+				},
+				seccomp.Rule{
+					Calls:  []string{"personality"},
+					Action: "allow",
+					Args: []seccomp.Arg{
+						seccomp.Arg{
+							Op:    "masked_eq",
+							Value: "0xffffffff",
+							Mask:  "0xffffffff",
+						}},
+					Rank: 1,
+				}},
+		},
+		Landlock: Landlock{
+			Filesystem: pointer(bool(true)),
+			Scopes:     pointer(bool(true)),
 		},
 	}
 }

@@ -19,6 +19,8 @@ var (
 	filterStrict string
 	//go:embed tenant_arm64.bpf
 	filterTenant string
+	//go:embed uml_arm64.bpf
+	filterUml string
 )
 
 // builtinFilter returns the text of a filter, "" if there is none.
@@ -38,6 +40,8 @@ func builtinFilter(name string) string {
 		return filterStrict
 	case "tenant":
 		return filterTenant
+	case "uml":
+		return filterUml
 	}
 	return ""
 }

@@ -57,7 +57,8 @@ func (c *engineChoice) engine(box *native.Engine) (runner.Engine, error) {
 	switch c.name {
 	case "uml":
 		manyThreads()
-		return &uml.Engine{Box: box, Kernel: c.kernel, Cache: guestCache()}, nil
+		filter, err := boxFilter("uml")
+		return &uml.Engine{Box: box, Filter: filter, Kernel: c.kernel, Kernels: umlKernels(), Cache: guestCache()}, err
 	case "kvm":
 		manyThreads()
 		filter, err := boxFilter("kvm")
@@ -85,6 +86,11 @@ func boxFilter(profile string) (runner.Seccomp, error) {
 
 // sharedKernels is where kernels are that serve every user.
 const sharedKernels = "/usr/local/lib/hutch/kernels"
+
+// umlKernels is where make guest-kernels puts that of User Mode Linux.
+func umlKernels() []string {
+	return []string{cacheDir() + "/kernels/uml/linux", sharedKernels + "/uml/linux"}
+}
 
 // kvmKernels is where make guest-kernels and make guest-kernel put theirs: the
 // small one first.

@@ -29,9 +29,13 @@ const kernelName = "linux.uml"
 type Engine struct {
 	// Box is the engine in whose boxes the kernel's process runs. Required.
 	Box runner.Engine
-	// Kernel is the path of the kernel; empty: $HUTCH_UML_KERNEL, or linux.uml
-	// in PATH.
-	Kernel string
+	// Filter is what the kernel's process may ask of the host's: that of the
+	// profile uml.
+	Filter runner.Seccomp
+	// Kernel is the path of the kernel; empty: $HUTCH_UML_KERNEL, else the first
+	// of Kernels that is there, else linux.uml in PATH.
+	Kernel  string
+	Kernels []string
 	// Cache is a directory of the caller's for what is built once.
 	Cache string
 	// Store keeps the images of layers; empty: the default one.
@@ -59,6 +63,11 @@ func (e *Engine) findKernel() (string, error) {
 	name, from := e.Kernel, "--kernel"
 	if name == "" {
 		name, from = os.Getenv(KernelVar), "$"+KernelVar
+	}
+	for _, k := range e.Kernels {
+		if name == "" && executable(k) == nil {
+			return k, nil
+		}
 	}
 	var path string
 	var err error
@@ -120,7 +129,7 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 	}
 	l := layout{kernel: path, initramfs: initramfs, memory: guestMemory(s), disks: layers.Paths()}
 	config := l.translate(s)
-	box, err := l.box(e.Cache)
+	box, err := e.box(&l)
 	if err != nil {
 		layers.Close()
 		return nil, err
@@ -139,30 +148,9 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 }
 
 // boot starts the kernel in its box.
-func (e *Engine) boot(ctx context.Context, box *runner.Spec) (m guest.Machine, err error) {
-	m = guest.Machine{Engine: e.Name(), Terminal: true, Boot: e.Boot, Answer: e.Answer}
-	var opened []*os.File
-	pipe := func() (r, w *os.File) {
-		if err == nil {
-			r, w, err = os.Pipe()
-			opened = append(opened, r, w)
-		}
-		return r, w
-	}
-	var stdio runner.Stdio
-	stdio.In, m.To = pipe()
-	m.From, stdio.Out = pipe()
-	m.Console, stdio.Err = pipe()
-	if err == nil {
-		m.Process, err = e.Box.Start(ctx, box, stdio)
-	} else {
-		err = &runner.Error{Stage: runner.StageStart, Step: "make the guest's channel", Err: err}
-	}
-	for _, f := range opened {
-		if f != nil && (err != nil || f == stdio.In || f == stdio.Out || f == stdio.Err) {
-			f.Close()
-		}
-	}
+func (e *Engine) boot(ctx context.Context, box *guest.Box) (guest.Machine, error) {
+	m, _, err := box.Start(ctx)
+	m.Engine, m.Terminal, m.Boot, m.Answer = e.Name(), true, e.Boot, e.Answer
 	return m, err
 }
 

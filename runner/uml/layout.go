@@ -3,7 +3,6 @@ package uml
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"hutch/runner"
 	"hutch/runner/guest"
@@ -99,37 +98,36 @@ func (l *layout) shareAt(c *guest.Config, name, source, target string, readOnly 
 	c.Shares = append(c.Shares, s)
 }
 
-// box is the Spec of the kernel's process: it sees the kernel, what that is
-// linked with, and the shares.
-func (l *layout) box(cache string) (*runner.Spec, error) {
-	empty := filepath.Join(cache, "empty")
-	if err := os.MkdirAll(empty, 0o755); err != nil {
-		return nil, &runner.Error{Stage: runner.StagePrepare, Step: "make the root of the kernel's box", Err: err, Hint: "set XDG_CACHE_HOME to a directory that can be written"}
-	}
-	core := int64(0)
-	s := &runner.Spec{
-		Version: runner.SpecVersion, Command: append([]string{boxKernel}, l.args()...),
-		Env:     []string{"HOME=/tmp", "TMPDIR=/tmp", "PATH=/uml"},
-		Workdir: "/tmp", Hostname: "uml", Init: true,
-		// The guest's memory is a file in /tmp.
-		Root:    runner.Root{Kind: runner.RootLayers, Lowers: []string{empty}, Disk: l.memory + 16<<20, Inodes: 4096},
-		Network: runner.NetworkNone, IDMap: runner.IDMapAuto,
-		Limits:   runner.Limits{CoreSizeBytes: &core},
-		Landlock: runner.Landlock{Filesystem: runner.Prefer, Scopes: runner.Prefer},
-	}
-	s.Mounts = append(s.Mounts,
-		runner.Mount{Type: runner.MountBind, Source: l.kernel, Target: boxKernel, ReadOnly: true},
-		runner.Mount{Type: runner.MountBind, Source: l.initramfs, Target: boxInitramfs, ReadOnly: true})
+const (
+	// overhead is what the kernel's process may use besides the guest's memory:
+	// its own code and tables, and a process for each of the guest's.
+	overhead = 96 << 20
+	// processes bounds those.
+	processes = 4096
+)
+
+// box is that of the kernel's process: it sees the kernel, what that is linked
+// with, and the disks and shares.
+func (e *Engine) box(l *layout) (*guest.Box, error) {
 	libraries, err := guest.Libraries(l.kernel)
 	if err != nil {
 		return nil, err
 	}
-	for _, lib := range libraries {
-		s.Mounts = append(s.Mounts, runner.Mount{Type: runner.MountBind, Source: lib, Target: lib, ReadOnly: true})
+	b := &guest.Box{
+		Engine: e.Box, Command: append([]string{boxKernel}, l.args()...),
+		Files: []runner.Mount{
+			{Type: runner.MountBind, Source: l.kernel, Target: boxKernel, ReadOnly: true},
+			{Type: runner.MountBind, Source: l.initramfs, Target: boxInitramfs, ReadOnly: true},
+		},
+		Memory: l.memory, Overhead: overhead, Processes: processes,
+		// The guest's memory is a file in /tmp.
+		Scratch: l.memory + 16<<20,
+		Seccomp: e.Filter, Cache: e.Cache,
 	}
+	b.Files = append(b.Files, guest.ReadOnly(libraries...)...)
 	for i, disk := range l.disks {
-		s.Mounts = append(s.Mounts, runner.Mount{Type: runner.MountBind, Source: disk, Target: fmt.Sprintf("%s/%d", boxDisks, i), ReadOnly: true})
+		b.Files = append(b.Files, runner.Mount{Type: runner.MountBind, Source: disk, Target: fmt.Sprintf("%s/%d", boxDisks, i), ReadOnly: true})
 	}
-	s.Mounts = append(s.Mounts, l.shares...)
-	return s, nil
+	b.Files = append(b.Files, l.shares...)
+	return b, nil
 }
