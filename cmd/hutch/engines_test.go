@@ -182,3 +182,38 @@ func ended(pid int) bool {
 	_, state, _ := cutLast(string(data), ") ")
 	return err != nil || strings.HasPrefix(state, "Z")
 }
+
+// The terminal is the same on every engine: its own, with its size and the
+// changes of it, with Ctrl-C, and with Ctrl-Z as a job of the shell outside.
+func TestTerminalOfEngines(t *testing.T) {
+	bin, err := filepath.Abs("../../bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := smallRoot(t)
+	for _, engine := range testEngines {
+		name, _, _ := strings.Cut(engine, " ")
+		t.Run(name, func(t *testing.T) {
+			if name == "kvm" {
+				needsKernel(t)
+			}
+			t.Parallel()
+			p := shell(t)
+			p.types(bin + "/hutch run --engine " + engine + " " + root + ` sh -c 'tty; stty size; trap "stty size" WINCH; trap "echo went on" CONT; trap "echo caught; exit 7" INT; echo re""ady; while :; do read x && echo "got $x"; done'; echo status $?` + "\r")
+			p.sees(`/dev/pts/0\r\n30 100\r\nready`)
+			p.types("one\r")
+			p.sees(`got one`)
+			p.resize(41, 123)
+			p.sees(`41 123`)
+			p.types("\x1a")
+			p.sees(`Stopped.*outer> `)
+			p.types("fg\r")
+			p.sees(`went on`)
+			p.types("two\r")
+			p.sees(`got two`)
+			p.types("\x03")
+			p.sees(`caught`)
+			p.types("exit\r")
+		})
+	}
+}

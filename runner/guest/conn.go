@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"io"
 	"sync"
+
+	"hutch/runner"
 )
 
 // Window is how many bytes of a stream may be on their way and unread. What
@@ -73,8 +75,8 @@ func (c *Conn) SendNumber(t Type, stream uint8, n uint32) error {
 }
 
 // SendSize sends the size of the terminal.
-func (c *Conn) SendSize(s Size) error {
-	return c.Send(Resize, 0, binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(nil, s.Rows), s.Cols))
+func (c *Conn) SendSize(s runner.Size) error {
+	return c.Send(Resize, 0, binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(nil, s.Rows), s.Columns))
 }
 
 // SendMessage sends v as JSON, in as many frames as it takes.
@@ -184,6 +186,6 @@ func (c *Conn) Fail(err error) {
 func (f Frame) Number() uint32 { return binary.LittleEndian.Uint32(f.Body) }
 
 // Size is the body of Resize.
-func (f Frame) Size() Size {
-	return Size{binary.LittleEndian.Uint16(f.Body), binary.LittleEndian.Uint16(f.Body[2:])}
+func (f Frame) Size() runner.Size {
+	return runner.Size{Rows: binary.LittleEndian.Uint16(f.Body), Columns: binary.LittleEndian.Uint16(f.Body[2:])}
 }

@@ -248,7 +248,7 @@ func TestFailure(t *testing.T) {
 // a frame that would be written otherwise.
 func FuzzConn(f *testing.F) {
 	f.Add([]byte{})
-	for t := Hello; t <= Pong; t++ {
+	for t := Hello; t <= Stopped; t++ {
 		n, _ := fixed(t)
 		f.Add(AppendFrame(nil, Frame{Type: t, Body: make([]byte, n)}))
 	}

@@ -35,12 +35,13 @@ const (
 	Kill                    // to the guest: end the box
 	Ping                    // to the guest: are you there
 	Pong                    // to the host: yes
+	Stopped                 // to the host: the application was stopped, as by Ctrl-Z
 )
 
 var names = [...]string{
 	Hello: "hello", Setup: "setup", Started: "started", Failed: "failed", Ended: "ended",
 	Data: "data", Close: "close", Shut: "shut", Ack: "ack", Credit: "credit", Signal: "signal", Resize: "resize",
-	Kill: "kill", Ping: "ping", Pong: "pong",
+	Kill: "kill", Ping: "ping", Pong: "pong", Stopped: "stopped",
 }
 
 func (t Type) String() string {
@@ -143,7 +144,7 @@ func fixed(t Type) (n uint32, ok bool) {
 		return uint32(len(magic) + 2), true
 	case Ack, Credit, Signal, Resize:
 		return 4, true
-	case Started, Close, Shut, Kill, Ping, Pong:
+	case Started, Close, Shut, Kill, Ping, Pong, Stopped:
 		return 0, true
 	default:
 		return 0, false
@@ -152,7 +153,7 @@ func fixed(t Type) (n uint32, ok bool) {
 
 // check holds a header against what any frame may look like.
 func check(f Frame, head [headerSize]byte, n uint32) error {
-	if f.Type < Hello || f.Type > Pong {
+	if f.Type < Hello || f.Type > Stopped {
 		return protocolError("a frame of %s", f.Type)
 	}
 	if head[2]&^more != 0 || head[3] != 0 {

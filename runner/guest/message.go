@@ -18,15 +18,6 @@ type Config struct {
 	Shares []Share `json:"shares,omitempty"`
 	// Time is the host's clock, for a guest whose own is far off.
 	Time time.Time `json:"time"`
-	// Terminal is the size of the application's terminal; nil means that its
-	// standard streams are pipes.
-	Terminal *Size `json:"terminal,omitempty"`
-}
-
-// A Size is that of a terminal, in characters.
-type Size struct {
-	Rows uint16 `json:"rows"`
-	Cols uint16 `json:"cols"`
 }
 
 // SerialPrefix begins the Device of a disk that is known by its serial number:

@@ -54,6 +54,7 @@ type Session struct {
 	killed  bool
 	mu      sync.Mutex
 	pong    chan struct{}
+	stopped chan struct{}
 	copies  sync.WaitGroup
 	reading sync.WaitGroup
 }
@@ -84,7 +85,7 @@ func Start(ctx context.Context, m Machine, config *Config, stdio runner.Stdio) (
 	s := &Session{
 		layer: layer,
 		m:     m, stdio: stdio, limits: config.Spec.Limits, began: time.Now(), conn: NewConn(m.From, m.To),
-		ended: make(chan struct{}), pong: make(chan struct{}, 1),
+		ended: make(chan struct{}), pong: make(chan struct{}, 1), stopped: make(chan struct{}, 1),
 	}
 	if m.Terminal {
 		s.conn.Pace()
@@ -155,10 +156,9 @@ func (s *Session) receive(config *Config, started chan<- error) {
 				s.result = r
 			}
 		case Pong:
-			select {
-			case s.pong <- struct{}{}:
-			default:
-			}
+			tell(s.pong)
+		case Stopped:
+			tell(s.stopped)
 		default:
 			err = protocolError("%s from the guest", f.Type)
 		}
@@ -175,6 +175,14 @@ func (s *Session) receive(config *Config, started chan<- error) {
 	s.conn.Fail(errGone)
 	select {
 	case started <- err:
+	default:
+	}
+}
+
+// tell does not wait: what has not been seen yet is seen once.
+func tell(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -241,7 +249,14 @@ func (s *Session) Signal(sig os.Signal) error {
 }
 
 // Resize tells the application's terminal its size.
-func (s *Session) Resize(size Size) error { return s.conn.SendSize(size) }
+func (s *Session) Resize(size runner.Size) error { return s.conn.SendSize(size) }
+
+// Terminal is nil: what goes to the guest's terminal and comes from it are the
+// standard streams.
+func (s *Session) Terminal() *os.File { return nil }
+
+// Stopped is told each time that the application has been stopped.
+func (s *Session) Stopped() <-chan struct{} { return s.stopped }
 
 // killWithin is how long the guest has to end the box by itself and report.
 const killWithin = 2 * time.Second

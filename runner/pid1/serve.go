@@ -52,6 +52,7 @@ func serve(channel string) error {
 		return s.fail(err)
 	}
 	go s.listen()
+	go s.watchStops()
 	return s.finish()
 }
 
@@ -93,6 +94,9 @@ type session struct {
 	input   *os.File
 	outputs [3]*os.File
 	copies  sync.WaitGroup
+	// after is closed when the application has its own, or, where it has a
+	// terminal, when that has ended.
+	after []*os.File
 }
 
 // prepare makes the guest a machine on which the Spec can run.
@@ -123,8 +127,8 @@ func (s *session) start() error {
 	s.sandbox = runner.NewSandbox(context.Background(), native.NewInGuest(), s.spec())
 	s.sandbox.Stdin, s.sandbox.Stdout, s.sandbox.Stderr = stdio.In, stdio.Out, stdio.Err
 	err = s.sandbox.Start()
-	for _, f := range after {
-		f.Close()
+	if s.after = after; err != nil || s.config.Spec.Terminal == nil {
+		s.closeAfter()
 	}
 	if err != nil {
 		return err
@@ -205,6 +209,8 @@ func (s *session) listen() {
 		switch f.Type {
 		case guest.Signal:
 			s.sandbox.Signal(syscall.Signal(f.Number()))
+		case guest.Resize:
+			s.sandbox.Resize(f.Size())
 		case guest.Kill:
 			s.sandbox.Process.Kill()
 		case guest.Ping:
@@ -213,9 +219,26 @@ func (s *session) listen() {
 	}
 }
 
+func (s *session) closeAfter() {
+	for _, f := range s.after {
+		f.Close()
+	}
+	s.after = nil
+}
+
+// watchStops tells the host when the application has been stopped.
+func (s *session) watchStops() {
+	if p, ok := s.sandbox.Process.(runner.TerminalProcess); ok && s.config.Spec.Terminal != nil {
+		for range p.Stopped() {
+			s.conn.Send(guest.Stopped, 0, nil)
+		}
+	}
+}
+
 // finish waits for the end and reports it.
 func (s *session) finish() error {
 	result, err := s.sandbox.Wait()
+	s.closeAfter()
 	s.copies.Wait()
 	if err != nil {
 		return s.fail(err)
