@@ -69,9 +69,11 @@ func copyFile(from, to string) error {
 	return os.WriteFile(to, data, 0o755)
 }
 
-func compileLoop(to string) error {
+func compileLoop(to string) error { return compileC(loopSource, to) }
+
+func compileC(source, to string) error {
 	gcc := exec.Command("gcc", "-O2", "-static", "-x", "c", "-o", to, "-")
-	gcc.Stdin = strings.NewReader(loopSource)
+	gcc.Stdin = strings.NewReader(source)
 	if out, err := gcc.CombinedOutput(); err != nil {
 		return fmt.Errorf("gcc: %w: %s (apt-get install gcc libc6-dev)", err, out)
 	}

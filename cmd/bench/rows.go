@@ -46,6 +46,14 @@ func rows() []row {
 		{"openat", "openat+close /dev/null, in the box", "ns", ratio, 1.05, 0, 21, loopOpenDevice},
 		// For information: what the overlay itself costs when a file of the root is opened.
 		{"openat-root", "openat+close of a file of the root", "ns", ratio, 0, 0, 21, loopOpenFile},
+		{"filter-read", "read, default filter / allow-all filter", "ns", ratio, 1.03, 0, 21, filterLoop("read", 2000000)},
+		{"filter-write", "write, default filter / allow-all filter", "ns", ratio, 1.03, 0, 21, filterLoop("write", 2000000)},
+		{"filter-futex", "futex, default filter / allow-all filter", "ns", ratio, 1.03, 0, 21, filterLoop("futex", 2000000)},
+		{"filter-openat", "openat+close, default / allow-all filter", "ns", ratio, 1.03, 0, 21, filterLoop("openat", 300000)},
+		// For information: what the kernel does with a filter when it is installed, most of it translation.
+		{"filter-install", "installing the default filter", "ns", difference, 0, 0, 41, filterLoop("install", 1)},
+		{"profile-cached", "start with a user's profile, second use", "ms", difference, 0.3, 0, starts, profileCached},
+		{"profile-first", "start with a user's profile, first use", "ms", difference, 5, 0, starts, profileFirst},
 		{"unpack-zst", "unpack minbase .tar.zst", "s", ratio, 0.8, 0, 7, unpackZstd},
 		{"unpack-gz", "unpack minbase .tar.gz", "s", ratio, 0.6, 0, 7, unpackGzip},
 		// Without the disk's file system, whose own cost can hide that of both programs.
