@@ -329,6 +329,40 @@ func TestManyImporters(t *testing.T) {
 	}
 }
 
+// TestFullStore: a store that fills up in the middle says so and keeps nothing
+// half-made.
+func TestFullStore(t *testing.T) {
+	if os.Geteuid() != 0 || inUserNamespace(t) {
+		t.Skip("mounting needs root; the run as root does it")
+	}
+	store, dir := t.TempDir(), t.TempDir()
+	if err := unix.Mount("tmpfs", store, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=1m,mode=0700"); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(store, unix.MNT_DETACH)
+	big := tarOf(t, dirEntry("d"), fileEntry("d/big", string(textData(3<<20))))
+	writeImage(t, dir+"/img", nil, layerTar(t, 1), big)
+	writeFile(t, dir+"/big.tar", big)
+	for _, arg := range []string{"oci:" + dir + "/img", dir + "/big.tar"} {
+		ref, err := Parse(arg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Prepare(context.Background(), ref, Options{Store: store})
+		if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "; make room") {
+			t.Errorf("%s: %v", arg, err)
+		}
+	}
+	if _, err := GC(store, GCOptions{Keep: 0}); err != nil {
+		t.Error(err)
+	}
+	for _, d := range []string{"layers", "images", "names", "tmp"} {
+		if left := names(t, store+"/"+d); len(left) > 0 {
+			t.Errorf("%s: %v", d, left)
+		}
+	}
+}
+
 // importHelper is what a second process of TestManyImporters does.
 func importHelper() int {
 	src, err := Parse(os.Getenv("HUTCH_ROOTFS_FROM"))

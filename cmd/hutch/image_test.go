@@ -333,6 +333,40 @@ func TestFetcherIsConfined(t *testing.T) {
 	}
 }
 
+// TestInterruptedPull: Ctrl-C while a registry keeps it waiting.
+func TestInterruptedPull(t *testing.T) {
+	t.Parallel()
+	r, err := startRegistry("waiting")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	for _, args := range [][]string{{"image", "pull", "-q"}, {"run", "-q"}} {
+		r.asked.Store(0)
+		cmd := exec.Command("hutch", append(args, r.host+"/team/app:1")...)
+		cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "XDG_DATA_HOME="+storeHome(t))
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(10 * time.Second); r.asked.Load() < 2 && time.Now().Before(end); {
+			time.Sleep(5 * time.Millisecond)
+		}
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		cmd.Wait()
+		if took := time.Since(began); cmd.ProcessState.ExitCode() != 130 || took > 5*time.Second {
+			t.Errorf("%v: %v after %v: %s", args, cmd.ProcessState, took, out.String())
+		}
+		if _, list := hutch(t, nil, "image", "ls"); strings.Contains(list, r.host) {
+			t.Errorf("%v: there is half an image: %s", args, list)
+		}
+	}
+}
+
 func childNamed(parent int, comm string) string {
 	files, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, f := range files {
