@@ -50,7 +50,7 @@ func rows() []row {
 		{"filter-write", "write, default filter / allow-all filter", "ns", ratio, 1.03, 0, 21, filterLoop("write", 2000000)},
 		{"filter-futex", "futex, default filter / allow-all filter", "ns", ratio, 1.03, 0, 21, filterLoop("futex", 2000000)},
 		{"filter-openat", "openat+close, default / allow-all filter", "ns", ratio, 1.03, 0, 21, filterLoop("openat", 300000)},
-		// For information: what the kernel does with a filter when it is installed, most of it translation.
+		// For information: the kernel translates a filter that is installed, and tries every number once.
 		{"filter-install", "installing the default filter", "ns", difference, 0, 0, 41, filterLoop("install", 1)},
 		{"profile-cached", "start with a user's profile, second use", "ms", difference, 0.3, 0, starts, profileCached},
 		{"profile-first", "start with a user's profile, first use", "ms", difference, 5, 0, starts, profileFirst},
