@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,11 +35,14 @@ func hutch(t *testing.T, env []string, args ...string) (int, string) {
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
-// storeHome is one data directory for all tests of an ordinary user; root's
-// store is covered already.
+// testData is one data directory for all tests of an ordinary user; root's
+// store is covered already. It is removed when all tests are over.
+var testData = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "hutch-images-") })
+
 func storeHome(t *testing.T) string {
-	dir := filepath.Join(os.TempDir(), "hutch-test-images")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	t.Helper()
+	dir, err := testData()
+	if err != nil {
 		t.Fatal(err)
 	}
 	return dir

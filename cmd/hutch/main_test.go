@@ -51,6 +51,9 @@ func (s survivors) Run() int {
 		return 1
 	}
 	status := s.m.Run()
+	if dir, err := testData(); err == nil {
+		os.RemoveAll(dir)
+	}
 	if left := leftChildren(5 * time.Second); len(left) > 0 {
 		fmt.Fprintf(os.Stderr, "processes outlived their run: %s\n", strings.Join(left, ", "))
 		return max(status, 1)
