@@ -97,7 +97,7 @@ func (p *packer) dir(fd int, path string, depth int64) error {
 			if errors.As(err, &limit) || errors.As(err, &named) {
 				return err
 			}
-			return &packError{path + name, err}
+			return &packError{path + name, bare(err)}
 		}
 	}
 	return nil

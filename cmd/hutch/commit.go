@@ -31,7 +31,7 @@ func imageCommit(c *cli.Context) error {
 			return upperError(err)
 		}
 		defer layer.Close()
-		if err := packKept(kept, layer); err != nil {
+		if err := packKept(ctx, kept, layer); err != nil {
 			return &runner.Error{Stage: runner.StagePrepare, Step: "keep " + kept.Name, Err: err, Hint: "run it once more with --keep, and remove what a layer cannot hold"}
 		}
 		root, err := rootfs.Commit(ctx, kept, name, layer, rootfs.Options{})
@@ -45,7 +45,7 @@ func imageCommit(c *cli.Context) error {
 }
 
 // packKept writes what is kept as a layer.
-func packKept(kept *rootfs.Keep, layer *os.File) error {
+func packKept(ctx context.Context, kept *rootfs.Keep, layer *os.File) error {
 	upper, err := keptUpper(kept.Path)
 	if err != nil {
 		return err
@@ -53,5 +53,5 @@ func packKept(kept *rootfs.Keep, layer *os.File) error {
 	defer upper.Close()
 	spec := &runner.Spec{IDMap: runner.IDMapAuto}
 	spec.Root.Keep = kept.Path
-	return packUpper(spec, upper, layer, false)
+	return packUpper(ctx, spec, upper, layer, false)
 }

@@ -125,7 +125,7 @@ func saveWritten(spec *runner.Spec, p runner.Process, name string) error {
 		return err
 	}
 	defer upper.Close()
-	return saveLayer(name, func(to *os.File, zip bool) error { return packUpper(spec, upper, to, zip) })
+	return saveLayer(name, func(to *os.File, zip bool) error { return packUpper(context.Background(), spec, upper, to, zip) })
 }
 
 func copyLayer(to, layer *os.File, zip bool) error {
@@ -191,15 +191,15 @@ func saveLayer(name string, write func(to *os.File, zip bool) error) error {
 
 // packUpper has what belongs to a box's ids read by a helper that has them;
 // what root keeps on disk has its owners as they are inside.
-func packUpper(spec *runner.Spec, upper, to *os.File, zip bool) error {
+func packUpper(ctx context.Context, spec *runner.Spec, upper, to *os.File, zip bool) error {
 	if spec.Root.Keep != "" && os.Geteuid() == 0 {
-		return pack(context.Background(), to, upper, zip)
+		return pack(ctx, to, upper, zip)
 	}
 	args := []string{"helper", "pack"}
 	if zip {
 		args = append(args, "gz")
 	}
-	return helper(spec, args, upper, to)
+	return helper(ctx, spec, args, upper, to)
 }
 
 func umask() int {
@@ -210,7 +210,7 @@ func umask() int {
 
 // helper runs a verb of helperCommand with the ids of a box; what it says on
 // standard error is its error.
-func helper(spec *runner.Spec, args []string, in, out *os.File) error {
+func helper(ctx context.Context, spec *runner.Spec, args []string, in, out *os.File) error {
 	// A file, not a pipe: it may say nothing, or much, and nobody waits.
 	said, err := os.CreateTemp("", "hutch-helper-")
 	if err != nil {
@@ -218,7 +218,7 @@ func helper(spec *runner.Spec, args []string, in, out *os.File) error {
 	}
 	os.Remove(said.Name())
 	defer said.Close()
-	err = native.Helper(spec, args, runner.Stdio{In: in, Out: out, Err: said})
+	err = native.Helper(ctx, spec, args, runner.Stdio{In: in, Out: out, Err: said})
 	if err == nil {
 		return nil
 	}
@@ -245,7 +245,11 @@ func helperCommand() *cli.Command {
 			defer stop()
 			switch strings.Join(c.Args().Slice(), " ") {
 			case "pack", "pack gz":
-				return pack(ctx, os.Stdout, dir, c.NArg() > 1)
+				err := pack(ctx, os.Stdout, dir, c.NArg() > 1)
+				if ctx.Err() != nil { // Ctrl-C reaches the helper as it does hutch
+					err = errors.New("interrupted; nothing of it is left")
+				}
+				return err
 			case "remove":
 				return rootfs.RemoveKept(dir)
 			}
@@ -337,7 +341,7 @@ func removeKept(name string) error {
 			return upperError(err)
 		}
 		defer dir.Close()
-		if err := helper(&runner.Spec{IDMap: runner.IDMapAuto}, []string{"helper", "remove"}, dir, os.Stderr); err != nil {
+		if err := helper(context.Background(), &runner.Spec{IDMap: runner.IDMapAuto}, []string{"helper", "remove"}, dir, os.Stderr); err != nil {
 			return &runner.Error{Stage: runner.StagePrepare, Step: "remove what is kept under " + name, Err: err}
 		}
 	}

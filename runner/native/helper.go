@@ -1,6 +1,7 @@
 package native
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -17,7 +18,9 @@ import (
 //
 // A box that is gone has no namespace to enter, and a new one with the same
 // map has the same rights over files.
-func Helper(s *runner.Spec, args []string, stdio runner.Stdio) error {
+//
+// When ctx ends, so does the helper, and ctx's error is returned.
+func Helper(ctx context.Context, s *runner.Spec, args []string, stdio runner.Stdio) error {
 	m, err := mapIDs(s)
 	if err != nil {
 		return err
@@ -40,8 +43,12 @@ func Helper(s *runner.Spec, args []string, stdio runner.Stdio) error {
 		}
 		return err
 	}
+	unwatch := context.AfterFunc(ctx, func() { _ = b.Kill() })
 	r, err := b.Wait()
+	unwatch()
 	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
 	case err != nil:
 		return err
 	case r.ExitCode != nil && *r.ExitCode == 0:
