@@ -42,6 +42,7 @@ guest-kernels: ## build small kernels for --engine uml and kvm
 	@.ci/guest-kernels.sh
 
 golden: deps ## rewrite the golden files from what the code does now
+	@.ci/pull.sh '$(TAGS)'
 	@.ci/golden.sh '$(TAGS)'
 
 fuzz: deps ## every fuzz function for FUZZTIME (default 30s)
