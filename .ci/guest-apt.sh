@@ -3,7 +3,8 @@
 # guest_apt COMMAND...: apt-get or apt-cache in $apt_dir, once guest_sources has been called.
 
 # guest_sources DIR SUITE...: looks at every Debian mirror that this machine is configured for, in these suites. apt
-# checks the signatures of what it fetches; a suite that a mirror lacks is left out.
+# checks the signatures of what it fetches; a suite that a mirror lacks is left out. With guest_security=yes the mirrors of
+# security updates too.
 guest_sources() {
   apt_dir=$1
   shift
@@ -11,7 +12,7 @@ guest_sources() {
   keyring=/usr/share/keyrings/debian-archive-keyring.gpg
   [ -e "$keyring" ] || keyring=
   # shellcheck disable=SC2016 # apt's variable, not the shell's
-  for label in Debian Debian-Security; do
+  for label in Debian ${guest_security:+Debian-Security}; do
     apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Label: $label"
   done | sort -u | while read -r uri; do
     for suite; do

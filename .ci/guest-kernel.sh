@@ -16,6 +16,7 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM HUP
 # shellcheck source=/dev/null
 suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-stable}")
+guest_security=yes
 guest_sources "$work/apt" "$suite" "$suite-updates" "$suite-security"
 package=$(guest_apt apt-cache depends "linux-image-$flavour" | awk '$1 == "Depends:" && $2 ~ /^linux-image-/ { print $2; exit }')
 if [ -z "$package" ]; then

@@ -65,7 +65,10 @@ build() {
   ls -l "$dir/$1/$3"
 }
 
-guest_sources "$work/apt" sid experimental testing stable stable-backports oldstable oldstable-backports
+guest_sources "$work/apt" stable
+# A mirror knows backports by the name of the release alone.
+codename=$(awk '$1 == "Codename:" { print $2; exit }' "$work"/apt/lists/*_stable_InRelease 2>/dev/null || true)
+guest_sources "$work/apt" sid experimental testing stable oldstable ${codename:+"$codename-backports"}
 found=$(newest)
 if [ -z "$found" ]; then
   echo "no mirror of this machine's has a package linux-source-*: $(sort -u "$work/apt/sources.list")" >&2

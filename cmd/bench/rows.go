@@ -67,6 +67,11 @@ func rows() []row {
 		{"uml-memory", "uml: PSS over the guest's memory", "MiB", absolute, 15, 0, 5, umlMemory},
 		// 100 MB/s is 10.7 s.
 		{"uml-output", "uml: 1 GiB of standard output", "s", absolute, 10.7, 0, 3, umlOutput},
+		// Emulated, with the kernel that $HUTCH_KVM_KERNEL names or make guest-kernels built.
+		{"tcg-start", "tcg: to the first instruction", "ms", ratio, 1.15, 0, 11, tcgStart},
+		{"tcg-run", "tcg: run DIR /bin/true", "ms", ratio, 1.3, 0, 11, tcgWhole},
+		{"tcg-prepare", "tcg: before the guest starts", "ms", absolute, 30, 0, 11, tcgPrepare},
+		{"tcg-memory", "tcg: PSS over the guest's memory", "MiB", absolute, 40, 0, 5, tcgMemory},
 		{"pull", "pull five layers from loopback and unpack", "s", ratio, 0.6, 0, 5, pull},
 		{"layout-umoci", "five layers from an OCI layout", "s", ratio, 0.5, 0, 7, layoutUmoci},
 		{"layout-podman", "five layers from an OCI layout", "s", ratio, 0.5, 0, 5, layoutPodman},

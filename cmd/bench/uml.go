@@ -50,24 +50,34 @@ func (b *bench) umlAlone() (command, string, error) {
 	if err != nil {
 		return command{}, "", err
 	}
-	dir := filepath.Join(b.temp, "alone")
-	if err := os.MkdirAll(filepath.Join(dir, "dev"), 0o755); err != nil {
+	initrd, err := b.minimalInitrd("RB_POWER_OFF")
+	if err != nil {
 		return command{}, "", err
-	}
-	gcc := exec.Command("gcc", "-O2", "-static", "-x", "c", "-o", filepath.Join(dir, "init"), "-")
-	gcc.Stdin = strings.NewReader(poweroffSource)
-	if out, err := gcc.CombinedOutput(); err != nil {
-		return command{}, "", fmt.Errorf("gcc: %w: %s", err, out)
-	}
-	initrd := filepath.Join(b.temp, "alone.cpio")
-	pack := exec.Command("busybox", "sh", "-c", "find . | busybox cpio -o -H newc > "+initrd)
-	pack.Dir = dir
-	if out, err := pack.CombinedOutput(); err != nil {
-		return command{}, "", fmt.Errorf("cpio: %w: %s", err, out)
 	}
 	return command{name: name, argv: []string{
 		path, "mem=512M", "initrd=" + initrd, "con=null", "con0=null,fd:2", "ssl=null", "quiet", "panic=-1", "uml_dir=" + b.temp + "/uml",
 	}, env: []string{"TMPDIR=/dev/shm"}}, name, nil
+}
+
+// minimalInitrd holds the least process 1; end is how it ends the machine,
+// reboot(2).
+func (b *bench) minimalInitrd(end string) (string, error) {
+	dir := filepath.Join(b.temp, end)
+	if err := os.MkdirAll(filepath.Join(dir, "dev"), 0o755); err != nil {
+		return "", err
+	}
+	gcc := exec.Command("gcc", "-O2", "-static", "-DEND="+end, "-x", "c", "-o", filepath.Join(dir, "init"), "-")
+	gcc.Stdin = strings.NewReader(poweroffSource)
+	if out, err := gcc.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("gcc: %w: %s", err, out)
+	}
+	initrd := filepath.Join(b.temp, end+".cpio")
+	pack := exec.Command("busybox", "sh", "-c", "find . | busybox cpio -o -H newc > "+initrd)
+	pack.Dir = dir
+	if out, err := pack.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("cpio: %w: %s", err, out)
+	}
+	return initrd, nil
 }
 
 // umlPairs compares with the kernel alone.
@@ -90,26 +100,30 @@ func umlWhole(b *bench, runs int) (samples, error) { return b.umlPairs(runs, b.w
 // umlStart is the time up to the application's first instruction, as the
 // result tells it.
 func umlStart(b *bench, runs int) (samples, error) {
-	return b.umlPairs(runs, func(c command) (float64, error) {
-		wall, err := b.wallMilliseconds(c)
-		if err != nil || c.argv[0] != b.hutch {
-			return wall, err
-		}
-		data, err := os.ReadFile(filepath.Join(b.temp, "result"))
-		if err != nil {
-			return 0, err
-		}
-		var r struct {
-			Timing struct {
-				Run     float64 `json:"run_seconds"`
-				Cleanup float64 `json:"cleanup_seconds"`
-			} `json:"timing"`
-		}
-		if err := json.Unmarshal(data, &r); err != nil {
-			return 0, err
-		}
-		return wall - 1000*(r.Timing.Run+r.Timing.Cleanup), nil
-	})
+	return b.umlPairs(runs, b.untilFirst)
+}
+
+// untilFirst is the time up to the application's first instruction, as the
+// result tells it; of a peer the whole time.
+func (b *bench) untilFirst(c command) (float64, error) {
+	wall, err := b.wallMilliseconds(c)
+	if err != nil || c.argv[0] != b.hutch {
+		return wall, err
+	}
+	data, err := os.ReadFile(filepath.Join(b.temp, "result"))
+	if err != nil {
+		return 0, err
+	}
+	var r struct {
+		Timing struct {
+			Run     float64 `json:"run_seconds"`
+			Cleanup float64 `json:"cleanup_seconds"`
+		} `json:"timing"`
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		return 0, err
+	}
+	return wall - 1000*(r.Timing.Run+r.Timing.Cleanup), nil
 }
 
 // umlPrepare is the time until the kernel's process is there, when all that is
@@ -158,7 +172,7 @@ func umlMemory(b *bench, runs int) (s samples, err error) {
 		return s, err
 	}
 	for range runs {
-		kib, err := umlMemoryOnce(c)
+		kib, err := guestMemoryOnce(c, umlMemoryFile)
 		if err != nil {
 			return s, err
 		}
@@ -167,7 +181,13 @@ func umlMemory(b *bench, runs int) (s samples, err error) {
 	return s, nil
 }
 
-func umlMemoryOnce(c command) (kib float64, err error) {
+// umlMemoryFile says whether a mapping is of the file that is the guest's
+// memory.
+func umlMemoryFile(line string) bool {
+	return strings.HasSuffix(line, "(deleted)") && strings.Contains(line, " /tmp/")
+}
+
+func guestMemoryOnce(c command, isGuest func(string) bool) (kib float64, err error) {
 	cmd := exec.Command(c.argv[0], c.argv[1:]...)
 	out, err := cmd.StdoutPipe()
 	if err == nil {
@@ -191,7 +211,7 @@ func umlMemoryOnce(c command) (kib float64, err error) {
 			continue
 		}
 		seen = append(seen, pid)
-		own, err := pssBesideGuest(pid)
+		own, err := pssBesideGuest(pid, isGuest)
 		if err != nil {
 			return 0, err
 		}
@@ -207,9 +227,9 @@ func sameMemory(a, b int) bool {
 	return errno == 0 && r == 0
 }
 
-// pssBesideGuest sums up the mappings of a process but those of the file that
-// is the guest's memory, proc_pid_smaps(5).
-func pssBesideGuest(pid int) (kib float64, err error) {
+// pssBesideGuest sums up the mappings of a process but those that are the
+// guest's memory, proc_pid_smaps(5).
+func pssBesideGuest(pid int, isGuest func(string) bool) (kib float64, err error) {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps", pid))
 	if err != nil {
 		return 0, nil // it has just ended
@@ -221,7 +241,7 @@ func pssBesideGuest(pid int) (kib float64, err error) {
 		fields := strings.Fields(line)
 		switch {
 		case len(fields) >= 5 && strings.Contains(fields[0], "-"):
-			guest = strings.HasSuffix(line, "(deleted)") && strings.Contains(line, " /tmp/")
+			guest = isGuest(line)
 		case len(fields) == 3 && fields[0] == "Pss:" && !guest:
 			n, err := strconv.ParseFloat(fields[1], 64)
 			if err != nil {
