@@ -44,6 +44,7 @@ group_test() {
   need 'has musl-gcc' musl-tools
   need 'has python3' python3
   need 'has sqlite3' sqlite3
+  need 'has nginx || test -x /usr/sbin/nginx' nginx-light
   need 'has git' git
   need 'has node' nodejs
   need 'has java' default-jre-headless

@@ -40,7 +40,10 @@ type Result struct {
 	Usage    Usage    `json:"usage"`
 	Timing   Timing   `json:"timing"`
 	Enforced Enforced `json:"enforced"`
-	Denied   []Denial `json:"denied"`
+	// Denied is nil where nobody counted: without Spec.Explain.
+	Denied []Denial `json:"denied"`
+	// Used is what a learning run saw; it is nothing that a result tells.
+	Used []Use `json:"-"`
 
 	signal int
 }
@@ -82,11 +85,34 @@ type Enforced struct {
 
 // A Denial is a refusal that the application met.
 type Denial struct {
-	What  string `json:"what"`
-	Name  string `json:"name"`
-	Count int64  `json:"count"`
-	Errno string `json:"errno"`
-	Hint  string `json:"hint"`
+	// What refused: "syscall", the filter; "limit"; "kill", the filter too.
+	What string `json:"what"`
+	// Name is the system call's, or the limit's.
+	Name string `json:"name"`
+	// Args are the arguments of the first such call, in words.
+	Args  []string `json:"args,omitempty"`
+	Count int64    `json:"count"`
+	// FirstSeconds is when it was first met, counted from the box's start.
+	FirstSeconds float64 `json:"first_seconds"`
+	// Program is the file that ran, Caller the function in it that made the
+	// call, as "libc.so.6: mount+0xe"; "" where that could not be seen.
+	Program string `json:"program,omitempty"`
+	Caller  string `json:"caller,omitempty"`
+	Errno   string `json:"errno"`
+	// Hint is the shortest line of a profile that would allow it, Warning what
+	// that would open.
+	Hint    string `json:"hint"`
+	Warning string `json:"warning,omitempty"`
+	// Number holds the arguments as numbers.
+	Number [6]uint64 `json:"-"`
+}
+
+// A Use is something that a learning run saw the application use.
+type Use struct {
+	// Kind is "read", "write", "execute", "connect" or "bind".
+	Kind string
+	// Name is a path, as the application wrote it, or an address.
+	Name string
 }
 
 // ExitStatus is the status that hutch itself exits with: the application's,

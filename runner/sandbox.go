@@ -219,6 +219,7 @@ func (s *Sandbox) Wait() (Result, error) {
 	if s.ended != "" {
 		r.Cause, r.Message = s.ended, s.why
 	}
+	explainEnd(&r, s.Spec)
 	return r, err
 }
 

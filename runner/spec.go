@@ -52,6 +52,9 @@ type Spec struct {
 	Limits       Limits   `json:"limits"`
 	Landlock     Landlock `json:"landlock"`
 	Seccomp      Seccomp  `json:"seccomp"`
+	// Explain has refusals of the filter recorded, or learned from; empty means
+	// that nobody watches, which costs nothing.
+	Explain string `json:"explain,omitempty"`
 	// Profile is the name of the profile that the Spec was resolved from.
 	Profile string `json:"profile"`
 }
@@ -62,6 +65,13 @@ type Size struct {
 	Rows    uint16 `json:"rows"`
 	Columns uint16 `json:"columns"`
 }
+
+// The ways to explain.
+const (
+	ExplainRefusals = "refusals" // refused as ever, and recorded
+	LearnEnforce    = "enforce"  // the same, and what is used is recorded too
+	LearnObserve    = "observe"  // recorded, and allowed
+)
 
 // The kinds of root.
 const (

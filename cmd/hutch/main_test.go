@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(survivors{m}.Run())
 	}
-	testscript.Main(survivors{m}, map[string]func(){"hutch": main})
+	testscript.Main(survivors{m}, map[string]func(){"hutch": main, "goserver": goServer})
 }
 
 // survivors runs the tests and fails when a process of any run outlived it.

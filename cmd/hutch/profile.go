@@ -12,7 +12,7 @@ import (
 func profileCommand() *cli.Command {
 	return &cli.Command{
 		Name:            "profile",
-		Usage:           "list, show, check, compare and convert profiles",
+		Usage:           "list, show, check, compare, convert and learn profiles",
 		HideHelpCommand: true,
 		OnUsageError:    usageError,
 		Action: func(c *cli.Context) error {
@@ -22,7 +22,7 @@ func profileCommand() *cli.Command {
 			return misuse("hutch profile --help lists the verbs", "no such verb: %q", c.Args().First())
 		},
 		Subcommands: []*cli.Command{
-			profileList(), profileShow(), profileCheck(), profileDiff(), profileConvert(),
+			profileList(), profileShow(), profileCheck(), profileDiff(), profileConvert(), profileLearn(),
 		},
 	}
 }

@@ -87,6 +87,8 @@ type request struct {
 	// holds for what is kept too.
 	disk, inodes bool
 	platform     string
+	explain      string   // a Spec's Explain
+	command      []string // what a learning run ran
 	plain        bool // --plain-http
 }
 
@@ -107,6 +109,10 @@ func (q *request) settings() []setting {
 			return number(func(*runner.Override) *int64 { return &q.choice.vcpus })(nil, v)
 		}},
 		{name: "kernel", usage: "boot the guest kernel `FILE`", set: text(&q.choice.kernel)},
+		{name: "explain", usage: "say what was refused, to whom, and which line of a profile would allow it", on: true, set: func(*runner.Override, string) error {
+			q.explain = runner.ExplainRefusals
+			return nil
+		}},
 		{name: "result", usage: "write the result as JSON to `FILE`, \"-\" or fd:N", set: text(&q.resultTo)},
 		{name: "keep", usage: "keep what is written to the root under `NAME`, for the next run with it", set: text(&q.keep)},
 		{name: "diff", usage: "save what was written to the root as a layer in `FILE.tar` (.tar.gz)", set: text(&q.diff)},
@@ -128,8 +134,7 @@ func (q *request) settings() []setting {
 }
 
 func (q *request) action(args []string, table []setting) error {
-	q.engine = native.New()
-	q.engine.Adopt(newborn)
+	q.prepareEngine()
 	if err := q.parse(args, table); err != nil {
 		q.result.write(runner.Result{}, err) // the command line is told first of what is wrong
 		return err
@@ -148,7 +153,15 @@ func (q *request) action(args []string, table []setting) error {
 	if err != nil {
 		return err
 	}
+	if q.explain != "" {
+		explained(result.Denied)
+	}
 	return exit(result.ExitStatus())
+}
+
+func (q *request) prepareEngine() {
+	q.engine = native.New()
+	q.engine.Adopt(newborn)
 }
 
 // parse reads the whole command line before anything is done.
@@ -228,6 +241,9 @@ func (q *request) run() (runner.Result, error) {
 	engine, err := q.choice.engine(q.engine)
 	if err != nil {
 		return runner.Result{}, err
+	}
+	if spec.Explain != "" {
+		manyThreads() // who answers refused calls must not wait for who waits for the box
 	}
 	s := runner.NewSandbox(context.Background(), engine, spec)
 	s.Stdin, s.Stdout, s.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -345,7 +361,7 @@ type reworded struct {
 func (r reworded) Error() string { return r.text }
 func (r reworded) Unwrap() error { return r.err }
 
-func (q *request) resolve(root *rootfs.Root) (*runner.Spec, error) {
+func (q *request) resolve(root *rootfs.Root) (spec *runner.Spec, err error) {
 	p, err := profiles.Load(q.profile)
 	if err != nil {
 		return nil, profileError(err)
@@ -353,10 +369,14 @@ func (q *request) resolve(root *rootfs.Root) (*runner.Spec, error) {
 	for _, w := range p.Warnings {
 		warn("%s", w)
 	}
+	defer func() {
+		if spec != nil {
+			spec.Explain = q.explain
+		}
+	}()
 	q.disk = max(p.Filesystem.Disk, q.override.Settings.Filesystem.Disk) > 0
 	q.inodes = max(p.Filesystem.Inodes, q.override.Settings.Filesystem.Inodes) > 0
-	spec, err := runner.Resolve(p, root, q.override)
-	if err != nil {
+	if spec, err = runner.Resolve(p, root, q.override); err != nil {
 		return nil, err
 	}
 	if q.seccomp != "" {

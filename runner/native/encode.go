@@ -18,6 +18,9 @@ type files struct {
 	// Where they are wanted: a mounted file system, a lock that the reaper
 	// holds.
 	image, lock int
+	// listener is where the filter's listener is sent through; listen is that filter.
+	listener int
+	listen   *listeningFilter
 }
 
 // An encoder turns the steps of a plan into ops. All strings, pointers and
@@ -93,7 +96,7 @@ func encode(p *plan.Plan, f files, n *Newborn, trace bool) (*encoder, error) {
 func arenaSize(p *plan.Plan) int {
 	n := 2*stackSize + 4096
 	for _, s := range p.Steps {
-		n += 512 + len(s.Bytes) + 2*(len(s.Source)+len(s.Target)+len(s.Data))
+		n += listenerRoom(&s) + 512 + len(s.Bytes) + 2*(len(s.Source)+len(s.Target)+len(s.Data))
 		for _, w := range s.Words {
 			n += 2*len(w) + 64
 		}

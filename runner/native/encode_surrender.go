@@ -56,6 +56,10 @@ func (e *encoder) surrender(s *plan.Step) {
 	case plan.LandlockSelf:
 		e.call(unix.SYS_LANDLOCK_RESTRICT_SELF, e.slot("ruleset"), val(0))
 	case plan.CloseFiles:
+		if s.Name == "listener" {
+			e.keepListenerSocket()
+			return
+		}
 		e.call(unix.SYS_CLOSE_RANGE, val(3), val(^uint32(0)), val(0))
 	case plan.ResetSignals:
 		// What the caller ignores (nohup, a shell's background job) the
@@ -66,6 +70,10 @@ func (e *encoder) surrender(s *plan.Step) {
 		}
 		e.call(unix.SYS_RT_SIGPROCMASK, val(sigSetmask), val(at(e.mem.words(0))), val(0), val(8))
 	case plan.InstallSeccomp:
+		if s.Name == "listener" {
+			e.installListener()
+			return
+		}
 		fprog := e.mem.words(0, uint64(e.mem.bytes(s.Bytes)))
 		binary.NativeEndian.PutUint16(fprog, uint16(len(s.Bytes)/8))
 		e.call(unix.SYS_SECCOMP, val(unix.SECCOMP_SET_MODE_FILTER), val(0), val(at(fprog)))

@@ -126,6 +126,7 @@ type box struct {
 	pidfd  int32
 	status int // hutch's end of the socket on which the box and its reaper speak
 	lock   int // see Hold
+	watch  *watcher // of refused calls, nil without one
 	image  int // the mounted file system that keeps the writes, -1 without one
 	upper  int // what was written to memory, -1 when nobody wants it
 	group  *cgroup.Group
@@ -160,6 +161,9 @@ func (b *box) start(e *Engine, stdio runner.Stdio) error {
 		return err
 	}
 	if err := b.open(&f); err != nil {
+		return fail(err)
+	}
+	if err := b.listen(&f); err != nil {
 		return fail(err)
 	}
 	enc, err := encode(b.plan, f, b.newborn, false)

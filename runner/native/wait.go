@@ -71,6 +71,7 @@ func (b *box) Wait() (runner.Result, error) {
 	r.Usage.WallSeconds = runner.Seconds(ended.Sub(began))
 	b.measure(&r)
 	b.blame(&r, full)
+	b.watch.tell(&r)
 	b.cleanup()
 	swept()
 	r.Timing.CleanupSeconds = time.Since(ended).Seconds()

@@ -63,7 +63,11 @@ func (b *builder) surrender() error {
 	b.add(Step{Kind: SetCaps, Bits: b.permitted(caps)})
 	// Closed, not marked: execve itself could be led through /proc/self/fd to a
 	// directory of the host (CVE-2024-21626).
-	b.add(Step{Kind: CloseFiles})
+	closing := Step{Kind: CloseFiles}
+	if b.spec.Explain != "" {
+		closing.Name = "listener" // the socket to send it through stays open until execve
+	}
+	b.add(closing)
 	// The steps above need more descriptors than the application may want.
 	if n := b.spec.Limits.OpenFiles; n > 0 {
 		b.add(Step{Kind: Rlimit, Data: "open files", Bits: rlimitNofile, Size: n})
@@ -76,7 +80,7 @@ func (b *builder) surrender() error {
 	}
 	// Last, so that the filter need not allow anything above.
 	if len(b.spec.Seccomp.Filter) > 0 {
-		b.add(Step{Kind: InstallSeccomp, Data: b.spec.Seccomp.Name, Bytes: b.spec.Seccomp.Filter})
+		b.add(Step{Kind: InstallSeccomp, Name: closing.Name, Data: b.spec.Seccomp.Name, Bytes: b.spec.Seccomp.Filter})
 	}
 	b.add(Step{Kind: Execute, Words: b.spec.Command, Env: b.env()})
 	if b.spec.Init {

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"hutch/runner"
+)
+
+// explained prints what a run was refused, on standard error: the application
+// owns the other.
+func explained(denied []runner.Denial) {
+	const width = 80
+	bold, dim, red := errorColours()
+	if len(denied) == 0 {
+		fmt.Fprintln(os.Stderr, "hutch: nothing was refused by the filter or by a limit")
+		return
+	}
+	total := int64(0)
+	for _, d := range denied {
+		total += d.Count
+	}
+	fmt.Fprintf(os.Stderr, "hutch: refused %s:\n", counted(total, "time"))
+	for _, d := range denied {
+		call := d.Name
+		if d.What == "syscall" {
+			call += "(" + strings.Join(d.Args, ", ") + ")"
+		}
+		fmt.Fprintf(os.Stderr, "\n%s\n", bold(wrap("  ", "      ", printable(call), width)))
+		row := func(key, text string, paint func(string) string) {
+			if text != "" {
+				fmt.Fprintf(os.Stderr, "    %-9s%s\n", key, paint(strings.TrimLeft(wrap("             ", "             ", printable(text), width), " ")))
+			}
+		}
+		plain := func(s string) string { return s }
+		row("answer", fmt.Sprintf("%s, %s, first after %.3f s", d.Errno, counted(d.Count, "time"), d.FirstSeconds), plain)
+		by := d.Program
+		if d.Caller != "" {
+			by += " in " + d.Caller
+		}
+		row("by", by, dim)
+		row("allow", d.Hint, plain)
+		row("danger", d.Warning, red)
+	}
+}
+
+func counted(n int64, what string) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// errorColours are for standard error: none without a terminal, or where the
+// user asks for none, no-color.org.
+func errorColours() (bolder, dimmer, redder func(string) string) {
+	in := func(colour string) func(string) string {
+		return func(s string) string {
+			if os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || !isTerminal(os.Stderr) {
+				return s
+			}
+			return colour + s + "\x1b[0m"
+		}
+	}
+	return in(bold), in(dim), in(red)
+}
+
+// wrap breaks text into lines of a width: at blanks, or in a word that is
+// longer than a line.
+func wrap(first, rest, text string, width int) string {
+	var lines []string
+	line := first
+	empty := true
+	for _, word := range strings.Split(text, " ") {
+		letters := []rune(word)
+		if !empty && len([]rune(line))+1+len(letters) > width {
+			lines, line, empty = append(lines, line), rest, true
+		}
+		if !empty {
+			line += " "
+		}
+		for len([]rune(line))+len(letters) > width {
+			n := width - len([]rune(line))
+			lines, line, letters = append(lines, line+string(letters[:n])), rest, letters[n:]
+		}
+		line, empty = line+string(letters), false
+	}
+	return strings.Join(append(lines, line), "\n")
+}

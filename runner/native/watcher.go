@@ -1,0 +1,263 @@
+package native
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hutch/runner"
+	"hutch/seccomp"
+)
+
+// A watcher answers for a filter that listens. It answers what the filter
+// itself says of the call's numbers, which the kernel hands over by value; what
+// it reads of the application's memory is for people and decides nothing, for
+// the application can change it meanwhile.
+//
+// Should it end before the box, the kernel answers ENOSYS to what waits: the
+// application never hangs.
+type watcher struct {
+	spec   *runner.Spec
+	socket int
+	began  time.Time
+	done   chan struct{}
+
+	denials []*runner.Denial
+	index   map[string]*runner.Denial
+	uses    map[runner.Use]struct{}
+	lookups int // of symbols
+}
+
+// mostDenials is how many different refusals are told apart, and mostUses how
+// much of what is used: what an application does must not fill hutch's memory.
+const (
+	mostDenials = 1000
+	mostUses    = 50000
+	mostLookups = 64
+)
+
+func newWatcher(s *runner.Spec, socket int) *watcher {
+	w := &watcher{
+		spec: s, socket: socket, began: time.Now(), done: make(chan struct{}),
+		index: map[string]*runner.Denial{}, uses: map[runner.Use]struct{}{},
+	}
+	go w.run()
+	return w
+}
+
+// run waits for the listener and then answers until nobody is left who has the
+// filter.
+func (w *watcher) run() {
+	defer close(w.done)
+	var text [1]byte
+	oob := make([]byte, unix.CmsgSpace(4))
+	n, oobn, err := 0, 0, error(nil)
+	for {
+		if n, oobn, _, _, err = unix.Recvmsg(w.socket, text[:], oob, unix.MSG_CMSG_CLOEXEC); err != unix.EINTR {
+			break
+		}
+	}
+	unix.Close(w.socket)
+	if err != nil || n == 0 {
+		return // the application did not start
+	}
+	fd := received(oob[:oobn])
+	if fd < 0 {
+		return
+	}
+	defer unix.Close(fd)
+	// Since Linux 6.6: the two never run at once, so they may share a processor.
+	syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), ioctlSetFlags, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+	for w.next(fd) {
+	}
+}
+
+// ioctlSetFlags is SECCOMP_IOCTL_NOTIF_SET_FLAGS.
+const ioctlSetFlags = 0x40082104
+
+// next answers one call, and says whether more may come.
+func (w *watcher) next(fd int) bool {
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	if _, err := unix.Poll(poll, -1); err == unix.EINTR {
+		return true
+	}
+	if poll[0].Revents&unix.POLLIN == 0 {
+		return false // all who had the filter are gone
+	}
+	var n notification
+	switch n.receive(fd) {
+	case 0:
+	case unix.ENOENT, unix.EINTR: // the caller was killed meanwhile
+		return true
+	default:
+		return false
+	}
+	w.answer(fd, &n)
+	return true
+}
+
+// answer records the call and gives it the filter's own answer.
+func (w *watcher) answer(fd int, n *notification) {
+	d := seccomp.Data{Nr: n.nr, Arch: seccomp.Arch(n.arch), IP: n.ip, Args: n.args}
+	action := seccomp.Run(w.spec.Seccomp.Filter, d)
+	r := response{id: n.id}
+	switch errno := action.Errno(); {
+	case action.Kind() == seccomp.ActionAllow || action.Kind() == seccomp.ActionLog:
+		w.use(fd, n)
+		r.flags = unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE
+	case action.Kind() == seccomp.ActionErrno && w.observed(n, errno):
+		w.deny(fd, n, errno)
+		r.flags = unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE
+	case action.Kind() == seccomp.ActionErrno && errno == 0:
+		w.deny(fd, n, errno) // answered as if it had been done
+	case action.Kind() == seccomp.ActionErrno:
+		w.deny(fd, n, errno)
+		r.err = -int32(errno)
+	default:
+		w.deny(fd, n, unix.ENOSYS) // what the kernel answers without a listener
+		r.err = -int32(unix.ENOSYS)
+	}
+	r.send(fd)
+}
+
+// observed says whether a refused call is allowed because this is a run that
+// observes. ENOSYS stays: libraries are led to another way by it, which is the
+// one to learn. So do the ioctls of a terminal that is not the box's own.
+func (w *watcher) observed(n *notification, errno syscall.Errno) bool {
+	name := seccomp.Name(seccomp.Arch(n.arch), int(n.nr))
+	return w.spec.Explain == runner.LearnObserve && errno != unix.ENOSYS && name != "" && name != "ioctl"
+}
+
+// deny counts a refusal, and the first time says all there is to say of it.
+func (w *watcher) deny(fd int, n *notification, errno syscall.Errno) {
+	name := seccomp.Name(seccomp.Arch(n.arch), int(n.nr))
+	if name == "" {
+		name = seccomp.Arch(n.arch).String() + " call " + strconv.Itoa(int(n.nr))
+	}
+	args := seccomp.Explain(name, n.args, memory(n.pid))
+	program, _ := os.Readlink(proc(n.pid, "exe"))
+	if !n.valid(fd) {
+		args, program = nil, "" // they were read of another process
+	}
+	key := strings.Join(append([]string{name, program, errno.Error()}, args...), "\x00")
+	if d := w.index[key]; d != nil {
+		d.Count++
+		return
+	}
+	if len(w.denials) >= mostDenials {
+		if d := w.index[name]; d != nil {
+			d.Count++
+			return
+		}
+		if len(w.denials) >= 2*mostDenials {
+			return
+		}
+		key, args = name, nil
+	}
+	rule := seccomp.Allowance(name, n.args)
+	d := &runner.Denial{
+		What: "syscall", Name: name, Args: args, Count: 1, FirstSeconds: time.Since(w.began).Seconds(),
+		Program: program, Errno: unix.ErrnoName(errno), Hint: rule.Line(), Warning: rule.Danger(), Number: n.args,
+	}
+	if w.lookups++; w.lookups <= mostLookups {
+		d.Caller = caller(n)
+	}
+	w.index[key] = d
+	w.denials = append(w.denials, d)
+}
+
+// use records what a learning run is allowed.
+func (w *watcher) use(fd int, n *notification) {
+	if len(w.uses) >= mostUses {
+		return
+	}
+	u := usage(seccomp.Name(seccomp.Arch(n.arch), int(n.nr)), n)
+	if u.Name != "" && n.valid(fd) {
+		w.uses[u] = struct{}{}
+	}
+}
+
+// usage says what a watched call uses.
+func usage(name string, n *notification) runner.Use {
+	mem, path := memory(n.pid), func(i, dir int) string {
+		s, ok := seccomp.String(n.args[i], memory(n.pid))
+		if !ok || s == "" || s[0] == '/' {
+			return s
+		}
+		base := "cwd"
+		if dir >= 0 && int32(n.args[dir]) != unix.AT_FDCWD {
+			base = "fd/" + strconv.Itoa(int(int32(n.args[dir])))
+		}
+		at, err := os.Readlink(proc(n.pid, base))
+		if err != nil {
+			return ""
+		}
+		return strings.TrimSuffix(at, "/") + "/" + s
+	}
+	opened := func(flags uint64) string {
+		if flags&(unix.O_ACCMODE|unix.O_CREAT|unix.O_TRUNC) != 0 {
+			return "write"
+		}
+		return "read"
+	}
+	switch name {
+	case "open":
+		return runner.Use{Kind: opened(n.args[1]), Name: path(0, -1)}
+	case "openat":
+		return runner.Use{Kind: opened(n.args[2]), Name: path(1, 0)}
+	case "execve":
+		return runner.Use{Kind: "execute", Name: path(0, -1)}
+	case "connect", "bind":
+		return runner.Use{Kind: name, Name: seccomp.Address(mem(n.args[1], int(min(n.args[2], 128))))}
+	case "creat", "mkdir", "unlink", "rename", "truncate":
+		return runner.Use{Kind: "write", Name: path(0, -1)}
+	case "mkdirat", "unlinkat", "renameat", "renameat2":
+		return runner.Use{Kind: "write", Name: path(1, 0)}
+	}
+	return runner.Use{}
+}
+
+// tell writes what was recorded into the result. A nil watcher saw nothing.
+func (w *watcher) tell(r *runner.Result) {
+	if w == nil {
+		return
+	}
+	<-w.done // every process of the box is gone, and with the last one the filter
+	r.Denied = []runner.Denial{}
+	for _, d := range w.denials {
+		r.Denied = append(r.Denied, *d)
+	}
+	for u := range w.uses {
+		r.Used = append(r.Used, u)
+	}
+}
+
+func proc(pid uint32, name string) string {
+	return "/proc/" + strconv.FormatUint(uint64(pid), 10) + "/" + name
+}
+
+// memory reads a process's memory a page at a time, so that what can be read
+// before one that cannot is.
+func memory(pid uint32) seccomp.Memory {
+	return func(address uint64, n int) []byte {
+		const page = 4096
+		var out []byte
+		for n > 0 && address != 0 {
+			part := min(n, page-int(address%page))
+			buf := make([]byte, part)
+			local := []unix.Iovec{{Base: &buf[0]}}
+			local[0].SetLen(part)
+			got, err := unix.ProcessVMReadv(int(pid), local, []unix.RemoteIovec{{Base: uintptr(address), Len: part}}, 0)
+			if err != nil || got <= 0 {
+				break
+			}
+			out = append(out, buf[:got]...)
+			address, n = address+uint64(got), n-got
+		}
+		return out
+	}
+}
