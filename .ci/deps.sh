@@ -92,6 +92,7 @@ group_bench() {
   need 'has skopeo' skopeo
   need 'has umoci' umoci
   need 'has podman' podman
+  need 'has strace' strace
 }
 
 for group; do

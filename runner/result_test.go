@@ -39,7 +39,7 @@ func TestResultShape(t *testing.T) {
  "timing":{"prepare_seconds":0,"start_seconds":0,"run_seconds":0,"cleanup_seconds":0},
  "enforced":{"seccomp":"default@sha256:…","landlock_abi":7,"cgroup":"v2","user_namespace":true,
              "limits":["memory","pids"],"missing":[]},
- "denied":[{"what":"syscall","name":"mount","count":2,"errno":"EPERM","hint":"…"}]}`
+ "denied":[{"what":"syscall","name":"mount","count":2,"first_seconds":0,"errno":"EPERM","hint":"…"}]}`
 	n, f := int64(1), 0.5
 	r := Result{
 		Version: ResultVersion, Engine: "native",

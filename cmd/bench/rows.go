@@ -40,6 +40,9 @@ func rows() []row {
 		{"init", "package init (inittrace)", "ms", difference, 0.6, 0, starts, packageInit},
 		{"version", "hutch --version, wall", "ms", difference, 0, 0, starts, versionWall},
 		{"memory", "PSS of hutch and reaper", "MiB", absolute, 8, 0, 5, memory},
+		{"explain", "run with --explain, nothing refused", "ms", ratio, 1.02, 0, 21, runExplained},
+		{"learn", "opening files, learned from", "ms", ratio, 25, 0, 5, runLearned},
+		{"learn-strace", "the same against strace -f", "ms", ratio, 0.333, 0, 5, runLearnedStrace},
 		{"getppid", "getppid, in the box", "ns", ratio, 1.05, 0, 21, loopGetppid},
 		// For information: what is left when every filter's own cost, ~40 ns of entry path, is taken away.
 		{"getppid-filtered", "getppid, against an empty filter", "ns", ratio, 0, 0, 21, loopFiltered},

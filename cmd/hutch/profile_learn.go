@@ -57,6 +57,10 @@ run that name a bind, a limit and so on go into the profile too.`,
 }
 
 func (l *lesson) learn(args []string, table []setting) error {
+	l.prepareEngine()
+	if err := l.parse(args, table); err != nil {
+		return err
+	}
 	switch {
 	case l.mode != runner.LearnObserve && l.mode != runner.LearnEnforce:
 		return misuse("it is one of observe, enforce", "option --mode: no such mode %q", l.mode)
@@ -71,9 +75,9 @@ func (l *lesson) learn(args []string, table []setting) error {
 	if err != nil {
 		return err
 	}
-	l.prepareEngine()
-	if err := l.parse(args, table); err != nil {
-		return err
+	out, err := openResult(l.out)
+	if err != nil {
+		return &runner.Error{Stage: runner.StageResolve, Step: "write " + l.out, Err: errors.Unwrap(err), Hint: runner.Hint(err)}
 	}
 	l.command = l.override.Command
 	result, err := l.run()
@@ -84,7 +88,7 @@ func (l *lesson) learn(args []string, table []setting) error {
 	if old != nil {
 		mergeLearned(learned, old)
 	}
-	if err := l.write(learned, result); err != nil {
+	if err := l.write(out, learned, result); err != nil {
 		return err
 	}
 	return exit(result.ExitStatus())
@@ -197,7 +201,7 @@ func writesRoot(used []runner.Use, p *profiles.Profile) bool {
 }
 
 // write writes the profile with what was seen as comments.
-func (l *lesson) write(p *profiles.Profile, r runner.Result) error {
+func (l *lesson) write(to *resultFile, p *profiles.Profile, r runner.Result) error {
 	var out bytes.Buffer
 	comment := func(first, text string) {
 		fmt.Fprintln(&out, wrap("# "+first, "#   ", oneLine(text), 80))
@@ -244,15 +248,17 @@ func (l *lesson) write(p *profiles.Profile, r runner.Result) error {
 	if err := e.Encode(&out, p); err != nil {
 		return err
 	}
-	if l.out == "" {
+	if to == nil {
 		_, err := os.Stdout.Write(out.Bytes())
 		return err
 	}
-	if err := (&resultFile{name: l.out}).put(out.Bytes()); err != nil {
+	if err := to.put(out.Bytes()); err != nil {
 		return &runner.Error{Stage: runner.StageRun, Step: "write " + l.out, Err: bare(err), Hint: "name a file in a directory that exists and that you can write"}
 	}
 	return nil
 }
 
 // oneLine keeps an application's words inside a comment.
-func oneLine(s string) string { return strings.ReplaceAll(strings.ReplaceAll(printable(s), "\n", " "), "\t", " ") }
+func oneLine(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(printable(s), "\n", " "), "\t", " ")
+}

@@ -89,7 +89,7 @@ type request struct {
 	platform     string
 	explain      string   // a Spec's Explain
 	command      []string // what a learning run ran
-	plain        bool // --plain-http
+	plain        bool     // --plain-http
 }
 
 // settings are the flags that are about the run and not about the box.

@@ -124,11 +124,11 @@ type box struct {
 	// run must not signal what has taken its number.
 	ending sync.Mutex
 	pidfd  int32
-	status int // hutch's end of the socket on which the box and its reaper speak
-	lock   int // see Hold
+	status int      // hutch's end of the socket on which the box and its reaper speak
+	lock   int      // see Hold
 	watch  *watcher // of refused calls, nil without one
-	image  int // the mounted file system that keeps the writes, -1 without one
-	upper  int // what was written to memory, -1 when nobody wants it
+	image  int      // the mounted file system that keeps the writes, -1 without one
+	upper  int      // what was written to memory, -1 when nobody wants it
 	group  *cgroup.Group
 	// oomKills says that a process of the box was killed for want of memory, by
 	// whatever limit.
