@@ -190,7 +190,11 @@ for family in range(0, 46):
     except OSError as e:
         print(family, e.errno)
 `
-	for _, profile := range []string{"default", "strict", "judge", "tenant", "ci"} {
+	profiles := []string{"default", "strict", "ci"}
+	if os.Geteuid() == 0 {
+		profiles = append(profiles, "judge", "tenant") // they need control groups
+	}
+	for _, profile := range profiles {
 		command := []string{"--profile", profile, "--timeout", "1m", "host", "--", "python3", "-c", program}
 		plain, err := exec.Command("hutch", append([]string{"run"}, command...)...).Output()
 		if err != nil {
