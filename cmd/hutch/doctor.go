@@ -23,7 +23,7 @@ func doctorCommand() *cli.Command {
 				return err
 			}
 			facts := host.Probe(c.Context)
-			list := append(facts.List(), limitFacts()...)
+			list := append(append(facts.List(), limitFacts()...), guestFacts()...)
 			if c.Bool("json") {
 				e := json.NewEncoder(os.Stdout)
 				e.SetIndent("", "  ")

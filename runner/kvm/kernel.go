@@ -65,6 +65,9 @@ var options = [...]option{
 	{"CGROUP_PIDS", "", "the limit of processes"},
 }
 
+// KernelPath is the kernel that a guest would boot, or why there is none.
+func (e *Engine) KernelPath() (string, error) { return e.findKernel() }
+
 // findKernel is the path of the kernel: the one that was named, the
 // configured one, the small one that was built, Debian's that was fetched, or
 // the host's own.

@@ -107,6 +107,9 @@ func (w *watch) explain(err error) error {
 	return err
 }
 
+// Try boots a guest with nothing to do, to its first message.
+func (e *Engine) Try() error { return e.probe(context.Background()) }
+
 // probe boots a guest with nothing to do, to its first message.
 func (e *Engine) probe(ctx context.Context) error {
 	if err := e.check(); err != nil {

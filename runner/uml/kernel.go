@@ -203,3 +203,6 @@ func isDir(name string) bool {
 	info, err := os.Stat(name)
 	return err == nil && info.IsDir()
 }
+
+// KernelPath is the kernel that a guest would boot, or why there is none.
+func (e *Engine) KernelPath() (string, error) { return e.findKernel() }
