@@ -32,6 +32,22 @@ func loopOpenFile(b *bench, runs int) (samples, error) {
 	return b.loop(runs, []string{"openat", "200000", "/etc/file"}, []string{"openat", "200000", filepath.Join(root, "etc/file")})
 }
 
+// loopOpenBound opens one file of the host's disk: bound into the box, and by
+// its own path.
+func loopOpenBound(b *bench, runs int) (samples, error) {
+	root, err := b.boxRoot()
+	if err != nil {
+		return samples{}, err
+	}
+	ours := command{name: "hutch run", argv: []string{
+		b.hutch, "run", "--bind", filepath.Join(root, "etc") + ":/bound", root, "/bin/loop", "openat", "200000", "/bound/file",
+	}}
+	theirs := command{name: "loop", argv: []string{filepath.Join(b.root, "bin/loop"), "openat", "200000", filepath.Join(root, "etc/file")}}
+	s, err := b.pairs(runs, printedNumber, ours, theirs)
+	s.peerName = "outside"
+	return s, err
+}
+
 // loop compares the time of one call inside with that outside, as the loop
 // program itself prints it.
 func (b *bench) loop(runs int, inside, outside []string) (samples, error) {

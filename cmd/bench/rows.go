@@ -47,6 +47,7 @@ func rows() []row {
 		// For information: what is left when every filter's own cost, ~40 ns of entry path, is taken away.
 		{"getppid-filtered", "getppid, against an empty filter", "ns", ratio, 0, 0, 21, loopFiltered},
 		{"openat", "openat+close /dev/null, in the box", "ns", ratio, 1.05, 0, 21, loopOpenDevice},
+		{"openat-bound", "openat+close of a bound file", "ns", ratio, 1.05, 0, 21, loopOpenBound},
 		// For information: what the overlay itself costs when a file of the root is opened.
 		{"openat-root", "openat+close of a file of the root", "ns", ratio, 0, 0, 21, loopOpenFile},
 		{"filter-read", "read, default filter / allow-all filter", "ns", ratio, 1.03, 0, 21, filterLoop("read", 2000000)},
