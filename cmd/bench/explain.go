@@ -40,9 +40,13 @@ func runLearnedStrace(b *bench, runs int) (samples, error) {
 	if err != nil {
 		return samples{}, err
 	}
+	path, name, err := peer("strace", "strace", "--version")
+	if err != nil {
+		return samples{}, err
+	}
 	traced := plain
-	traced.argv = slices.Concat([]string{"strace", "-f", "-qq", "-o", "/dev/null"}, plain.argv)
+	traced.argv = slices.Concat([]string{path, "-f", "-qq", "-o", "/dev/null"}, plain.argv)
 	s, err := b.pairs(runs, b.wallMilliseconds, learn, traced)
-	s.peerName = "strace -f"
+	s.peerName = name + " -f"
 	return s, err
 }
