@@ -77,6 +77,11 @@ func Choose(f Facts) (Machine, error) {
 			Stage: runner.StageStart, Step: fmt.Sprintf("the run needs %d virtual devices, and a guest has %d", f.Devices, pciDevices),
 			Hint: "bind fewer directories, or use --engine native",
 		}
+	case f.Kernel.VirtioMMIO != 0 && f.Devices > microvmDevices:
+		return Machine{}, &runner.Error{
+			Stage: runner.StageStart, Step: fmt.Sprintf("the run needs %d virtual devices; without CONFIG_VIRTIO_PCI in its kernel a guest has %d", f.Devices, microvmDevices),
+			Hint: "bind fewer directories, or boot Debian's kernel: make guest-kernel FLAVOUR=amd64, and --kernel",
+		}
 	default:
 		return Machine{}, &runner.Error{
 			Stage: runner.StageStart, Step: "the kernel was built without CONFIG_VIRTIO_MMIO and CONFIG_VIRTIO_PCI, which its disks need",

@@ -28,7 +28,7 @@ func TestChoose(t *testing.T) {
 		{"an older one", Facts{Accel: AccelTCG, QEMU: [2]int{5, 1}, Microvm: true, Kernel: small, Devices: 1}, "QEMU 5.1 is too old", "", ""},
 		{"an ancient one", Facts{Accel: AccelTCG, QEMU: [2]int{4, 9}, Microvm: true, Kernel: small, Devices: 1}, "QEMU 4.9 is too old", "", ""},
 		{"too many devices", Facts{Accel: AccelTCG, QEMU: v, Microvm: true, Kernel: cloud, Devices: 29}, "needs 29 virtual devices", "", ""},
-		{"too many for the small kernel", Facts{Accel: AccelTCG, QEMU: v, Microvm: true, Kernel: small, Devices: 9}, "CONFIG_VIRTIO_MMIO", "", ""},
+		{"too many for the small kernel", Facts{Accel: AccelTCG, QEMU: v, Microvm: true, Kernel: small, Devices: 9}, "needs 9 virtual devices; without CONFIG_VIRTIO_PCI", "", ""},
 		{"no virtio at all", Facts{Accel: AccelTCG, QEMU: v, Microvm: true, Devices: 1}, "CONFIG_VIRTIO_MMIO", "", ""},
 	}
 	for _, tt := range tests {
