@@ -40,7 +40,11 @@ func (b *bench) umlRun(args ...string) (command, error) {
 	if err != nil {
 		return command{}, err
 	}
-	argv := append([]string{b.hutch, "run", "--engine", "uml", "--result", filepath.Join(b.temp, "result"), root}, args...)
+	kernel, _, err := umlKernel()
+	if err != nil {
+		return command{}, err
+	}
+	argv := append([]string{b.hutch, "run", "--engine", "uml", "--kernel", kernel, "--result", filepath.Join(b.temp, "result"), root}, args...)
 	return command{name: "hutch run --engine uml", argv: argv}, nil
 }
 

@@ -67,6 +67,9 @@ type prepared struct {
 
 // Start boots a guest and runs s in it.
 func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) (runner.Process, error) {
+	if err := guest.Refuse(s); err != nil {
+		return nil, err
+	}
 	if err := e.check(); err != nil {
 		return nil, err
 	}

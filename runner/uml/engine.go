@@ -104,8 +104,8 @@ func executable(path string) error {
 
 // Start boots a guest and runs s in it.
 func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) (runner.Process, error) {
-	if s.Network == runner.NetworkHost {
-		return nil, &runner.Error{Stage: runner.StageStart, Step: "network host: a guest is not on the host's network", Hint: "use --net none, or --engine native"}
+	if err := guest.Refuse(s); err != nil {
+		return nil, err
 	}
 	path, err := e.findKernel()
 	if err != nil {
