@@ -26,6 +26,8 @@ func layers() map[string][]string {
 		"runner/host":   {},
 		// What hutch and hutch-pull say to each other; below rootfs.
 		"rootfs/registry": {},
+		// Carries files between host and box; the engine and the command line meet in it.
+		"runner/transfer": {},
 		// 1
 		"profiles": {"seccomp"},
 		// 2: the words of the domain
