@@ -38,6 +38,10 @@ type Spec struct {
 
 	Root   Root    `json:"root"`
 	Mounts []Mount `json:"mounts"`
+	// CopyIn is what hutch copies into the root before the start, CopyOut what it
+	// copies out of it when the run is over.
+	CopyIn  []Copy `json:"copy_in,omitempty"`
+	CopyOut []Copy `json:"copy_out,omitempty"`
 	// Devices are nodes of /dev besides the harmless ones that every box has.
 	// No profile and no flag gives a box any: they are for the boxes around
 	// guests.
@@ -98,6 +102,13 @@ type Root struct {
 	// Diff hands the directory of what was written out to the caller, who may
 	// read it when the box is gone.
 	Diff bool `json:"diff,omitempty"`
+}
+
+// A Copy is of a file or a directory. One of its paths is inside the root, and
+// absolute; the other is of the host.
+type Copy struct {
+	Source string `json:"source"`
+	Target string `json:"target"`
 }
 
 // HostDirs is what a host root shows: programs and their configuration. No

@@ -13,7 +13,7 @@ import (
 // first thing found wrong is returned as an *Error.
 func (s *Spec) Validate() error {
 	for _, check := range []func(*Spec) error{
-		checkVersion, checkCommand, checkEnv, checkStopSignal, checkPaths, checkMounts, checkDevices,
+		checkVersion, checkCommand, checkEnv, checkStopSignal, checkPaths, checkMounts, checkCopies, checkDevices,
 		checkHostname, checkWords, checkLimits, checkCapabilities, checkSeccomp,
 	} {
 		if err := check(s); err != nil {
@@ -121,6 +121,30 @@ func checkUpper(s *Spec) error {
 		return checkPath("keep", r.Keep)
 	}
 	return nil
+}
+
+func checkCopies(s *Spec) error {
+	for _, c := range s.CopyIn {
+		if err := checkCopy("copy-in", c, c.Target); err != nil {
+			return err
+		}
+	}
+	for _, c := range s.CopyOut {
+		if err := checkCopy("copy-out", c, c.Source); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkCopy(what string, c Copy, inside string) error {
+	if c.Source == "" || c.Target == "" {
+		return invalid("write SRC:DST", "%s from %q to %q", what, c.Source, c.Target)
+	}
+	if strings.ContainsRune(c.Source+c.Target, 0) {
+		return invalid("paths have no zero byte, path_resolution(7)", "%s from %q to %q", what, c.Source, c.Target)
+	}
+	return checkPath(what+" path", inside)
 }
 
 func checkDevices(s *Spec) error {

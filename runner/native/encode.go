@@ -15,6 +15,7 @@ type files struct {
 	self   int // a pidfd of hutch
 	status int // the box's end of the status socket
 	reaper int // the reaper's program, a memfd
+	copies int // the box's end of the socket for the tree that is copied from and to
 	// Where they are wanted: a mounted file system, a lock that the reaper
 	// holds.
 	image, lock int

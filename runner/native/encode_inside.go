@@ -142,6 +142,12 @@ func (e *encoder) inside(s *plan.Step) {
 		e.call(unix.SYS_SETHOSTNAME, e.str(s.Data), val(len(s.Data)))
 	case plan.LoopbackUp:
 		e.loopback()
+	case plan.HandRoot:
+		e.call(unix.SYS_OPEN_TREE, e.slot("root"), e.str(""), val(unix.AT_EMPTY_PATH|unix.AT_RECURSIVE|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)).to(e, "tree")
+		e.sendTo(e.files.copies, "tree")
+	case plan.AwaitCopies:
+		// EAGAIN: hutch was done first.
+		e.call(unix.SYS_FUTEX, val(address(&e.shared.copied)), val(0), val(0), val(0)).or(unix.EAGAIN)
 	case plan.ReadOnlyRoot:
 		e.setAttr(e.slot("root"), 0, e.attr(unix.MOUNT_ATTR_RDONLY, 0))
 	default:

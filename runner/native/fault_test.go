@@ -42,7 +42,8 @@ func startChangedOn(s *runner.Spec, out *os.File, plans func(*plan.Plan), ops fu
 	if plans != nil {
 		plans(p)
 	}
-	b := &box{spec: s, plan: p, ids: ids, facts: &facts, pidfd: -1, status: -1, upper: -1, image: -1}
+	b := &box{spec: s, plan: p, ids: ids, facts: &facts, pidfd: -1, status: -1, upper: -1, image: -1, copies: -1, tree: -1, kept: -1}
+	b.fill = func(*os.File, Owner) error { return nil }
 	defer func() {
 		if err != nil {
 			b.cleanup()
@@ -93,7 +94,9 @@ func faultSpecs(t *testing.T) map[string]*runner.Spec {
 	keep.Root.Keep, keep.Root.Diff = tempDir(t), true
 	tty := newSpec(t, "exit", "0")
 	tty.Terminal = &runner.Size{Rows: 24, Columns: 80}
-	list := map[string]*runner.Spec{"layers": root, "host": host, "no init": bare, "keep": keep, "terminal": tty}
+	copies := newSpec(t, "exit", "0")
+	copies.CopyIn, copies.CopyOut = []runner.Copy{{Source: "/x", Target: "/y"}}, []runner.Copy{{Source: "/y", Target: "/z"}}
+	list := map[string]*runner.Spec{"layers": root, "host": host, "no init": bare, "keep": keep, "terminal": tty, "copies": copies}
 	if isRoot() {
 		image := newSpec(t, "exit", "0")
 		image.Root.Keep = keepImage(t)
@@ -192,6 +195,9 @@ func ended(b *box) (runner.Result, error) {
 	if upper := b.Upper(); upper != nil {
 		upper.Close()
 	}
+	if tree := b.Tree(); tree != nil {
+		tree.Close()
+	}
 	return r, err
 }
 
@@ -261,7 +267,7 @@ var kinds = []plan.Kind{
 	plan.OpenTerminal, plan.HandTerminal, plan.OwnTerminal, plan.OwnGroup, plan.TakeScratch, plan.Stage, plan.HandOver, plan.StageDir,
 	plan.StageLayer, plan.TakeImage, plan.KeepDirs, plan.MountOverlay, plan.MountRoot, plan.Pivot, plan.DetachHost, plan.OpenRoot,
 	plan.MakeDir, plan.MakeFile, plan.MakeLink, plan.Place, plan.PlaceDevice, plan.Mask, plan.Protect,
-	plan.WriteProc, plan.Hostname, plan.LoopbackUp, plan.ReadOnlyRoot, plan.Undumpable, plan.StartApp,
+	plan.WriteProc, plan.Hostname, plan.LoopbackUp, plan.HandRoot, plan.AwaitCopies, plan.ReadOnlyRoot, plan.Undumpable, plan.StartApp,
 	plan.Rlimit, plan.DropBounding, plan.SetGroups, plan.SetIDs, plan.SetCaps, plan.Workdir, plan.Stdio,
 	plan.NoNewPrivs, plan.LandlockCreate, plan.LandlockAllow, plan.LandlockSelf, plan.CloseFiles,
 	plan.ResetSignals, plan.InstallSeccomp, plan.Execute, plan.ReaperFiles, plan.BecomeReaper,

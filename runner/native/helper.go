@@ -33,7 +33,7 @@ func Helper(ctx context.Context, s *runner.Spec, args []string, stdio runner.Std
 	facts := &plan.Facts{Privileged: m.privileged, UIDs: m.uid, GIDs: m.gid}
 	b := &box{
 		spec: &runner.Spec{Command: []string{"hutch"}}, plan: plan.Helper(*facts, args, []string{"HUTCH=helper"}),
-		ids: m, facts: facts, pidfd: -1, status: -1, upper: -1, image: -1,
+		ids: m, facts: facts, pidfd: -1, status: -1, upper: -1, image: -1, copies: -1, tree: -1, kept: -1,
 	}
 	if err := b.start(New(), stdio); err != nil {
 		b.cleanup()

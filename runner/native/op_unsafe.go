@@ -42,6 +42,8 @@ type shared struct {
 	slots []int32
 	// ready is a futex, futex(2): hutch sets it when its steps are done.
 	ready int32
+	// copied is another: set when all is there that is to be copied in.
+	copied int32
 	// running is encoder.running where the first process is no newborn.
 	running int32
 	// application is a futex too: set when the application's process is about

@@ -17,10 +17,12 @@ func (e *encoder) handOver() {
 }
 
 // send sends what a slot holds.
-func (e *encoder) send(name string) {
+func (e *encoder) send(name string) { e.sendTo(e.files.status, name) }
+
+func (e *encoder) sendTo(socket int, name string) {
 	msg, fd := e.message()
 	e.call(unix.SYS_FCNTL, e.slot(name), val(unix.F_DUPFD_CLOEXEC), val(3)).store = fd
-	e.call(unix.SYS_SENDMSG, val(e.files.status), val(at(msg)), val(0))
+	e.call(unix.SYS_SENDMSG, val(socket), val(at(msg)), val(0))
 }
 
 // message is one for the status socket: struct msghdr, recvmsg(2), with one

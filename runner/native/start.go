@@ -25,7 +25,8 @@ type Engine struct {
 	newborn *Newborn
 	// sameIDs: the ids of a box are those of this machine.
 	sameIDs bool
-	lock    int // see Hold
+	lock    int                         // see Hold
+	fill    func(*os.File, Owner) error // see Fill
 }
 
 // New is the native engine.
@@ -94,7 +95,7 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 	for {
 		b := &box{
 			spec: s, plan: p, ids: ids, facts: &facts, user: [2]uint32{facts.UID, facts.GID},
-			pidfd: -1, status: -1, upper: -1, image: -1, lock: e.lock,
+			pidfd: -1, status: -1, upper: -1, image: -1, lock: e.lock, copies: -1, tree: -1, kept: -1, fill: e.fill,
 		}
 		err := b.start(e, stdio)
 		if err == nil {
@@ -135,6 +136,11 @@ type box struct {
 	oomKills bool
 	// terminal is hutch's side of the box's own terminal, nil without one.
 	terminal *terminal
+	// copies is hutch's end of the socket on which the box sends tree, both -1
+	// when nothing is copied.
+	copies, tree int
+	kept         int // what becomes Tree
+	fill         func(*os.File, Owner) error
 	// Descriptors are kept as numbers: an *os.File would set up Go's poller,
 	// which a start has no use for.
 	opened []int // closed when the box has started
@@ -199,6 +205,10 @@ func (b *box) launch() error {
 		}
 		return err
 	}
+	if err := b.copyIn(); err != nil {
+		b.abort()
+		return err
+	}
 	return b.started()
 }
 
@@ -223,6 +233,9 @@ func (b *box) open(f *files) error {
 	}
 	b.status = p[0]
 	f.status = b.keep(p[1])
+	if err := b.openCopies(f); err != nil {
+		return fail("make the socket for copies", err)
+	}
 	if !b.spec.Init {
 		return nil
 	}
@@ -381,7 +394,7 @@ func (b *box) reapFirst() {
 // cleanup gives back all that a box held.
 func (b *box) cleanup() {
 	b.closeOpened()
-	for _, fd := range []*int{&b.status, &b.image} {
+	for _, fd := range []*int{&b.status, &b.image, &b.copies, &b.tree} {
 		if *fd >= 0 {
 			unix.Close(*fd)
 			*fd = -1

@@ -63,6 +63,7 @@ func (b *box) Wait() (runner.Result, error) {
 	// They wrote before they ended, so this does not wait.
 	full := b.scratchIsFull()
 	full = b.keepIsFull() || full
+	b.keepTree()
 	if told := b.told(); told != nil {
 		ws = unix.WaitStatus(binary.NativeEndian.Uint32(told))
 	}

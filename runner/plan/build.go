@@ -292,8 +292,23 @@ func (b *builder) inside() {
 	if b.spec.Network == runner.NetworkNone {
 		b.add(Step{Kind: LoopbackUp})
 	}
+	b.copies()
 	if b.spec.Root.ReadOnly || b.spec.Root.Kind == runner.RootHost {
 		b.add(Step{Kind: ReadOnlyRoot})
+	}
+}
+
+// copies hands hutch what files are copied to and from. It is a tree of its own
+// that outlives the box; masks cover there what they cover here, and no mount
+// made later appears in it. The root is not yet read-only: what is copied in
+// may be what the application must not change.
+func (b *builder) copies() {
+	if len(b.spec.CopyIn)+len(b.spec.CopyOut) == 0 {
+		return
+	}
+	b.add(Step{Kind: HandRoot})
+	if len(b.spec.CopyIn) > 0 {
+		b.add(Step{Kind: AwaitCopies})
 	}
 }
 

@@ -35,6 +35,10 @@ var orders = []struct{ a, b Kind }{
 	{Place, Protect},                //
 	{Protect, Mask},                 // a mask below a protected path stays a mask
 	{WriteProc, Protect},            // /proc/sys is still open
+	{Mask, HandRoot},                // what is hidden stays so
+	{HandRoot, AwaitCopies},         //
+	{AwaitCopies, ReadOnlyRoot},     // what is copied in may be read-only
+	{AwaitCopies, StartApp},         // all of it is there at the first instruction
 	{Place, ReadOnlyRoot},           // mount points are made before
 	{ReadOnlyRoot, StartApp},        //
 	{Undumpable, StartApp},          // the application shares hutch's memory until it executes

@@ -122,6 +122,10 @@ func TestGolden(t *testing.T) {
 		{"user", "root", rootfs.KindDir, func(_ *runner.Spec, f *Facts) {
 			f.UID, f.GID, f.Groups, f.Home = 33, 44, []uint32{44, 5}, "/srv/web"
 		}},
+		{"copies", "root", rootfs.KindDir, func(s *runner.Spec, f *Facts) {
+			s.CopyIn, s.Root.ReadOnly = []runner.Copy{{Source: "/src", Target: "/in"}}, true
+			s.CopyOut = []runner.Copy{{Source: "/out", Target: "/dst"}}
+		}},
 		{"terminal", "root", rootfs.KindDir, func(s *runner.Spec, f *Facts) {
 			s.Terminal, f.UID, f.GID = &runner.Size{Rows: 24, Columns: 80}, 1000, 1000
 		}},

@@ -80,6 +80,8 @@ const (
 	WriteProc      Kind = "write-proc"
 	Hostname       Kind = "hostname"
 	LoopbackUp     Kind = "loopback-up"
+	HandRoot       Kind = "hand-over-root"
+	AwaitCopies    Kind = "await-copies"
 	ReadOnlyRoot   Kind = "read-only-root"
 	Undumpable     Kind = "undumpable"
 	StartApp       Kind = "start-application"

@@ -143,6 +143,8 @@ func (s Step) plain() string {
 		{DetachHost, "detach the host's root"},
 		{OpenRoot, "open the root"},
 		{LoopbackUp, "bring loopback up"},
+		{HandRoot, "hand a copy of the whole tree to hutch"},
+		{AwaitCopies, "wait for what hutch copies in"},
 		{ReadOnlyRoot, "make the root read-only"},
 		{Undumpable, "close the memory to other processes"},
 		{StartApp, "start the application's process"},
