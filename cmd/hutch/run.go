@@ -24,7 +24,7 @@ import (
 
 func runCommand() *cli.Command {
 	q := &request{profile: "default"}
-	table := append(append(q.settings(), q.terminalSettings()...), settings()...)
+	table := slices.Concat(q.settings(), q.terminalSettings(), q.copies.settings(), settings())
 	return &cli.Command{
 		Name:      "run",
 		Usage:     "run an application in a root file system",
@@ -48,7 +48,7 @@ timeout; 125 when hutch failed; 126 when the command could not be executed;
 // What is not plain — a mistake, a wish for help — it leaves to the library.
 func runFast(args []string) (status int, ok bool) {
 	q := &request{profile: "default"}
-	table := append(append(q.settings(), q.terminalSettings()...), settings()...)
+	table := slices.Concat(q.settings(), q.terminalSettings(), q.copies.settings(), settings())
 	set := flag.NewFlagSet("run", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
 	for i := range table {
@@ -79,6 +79,7 @@ type request struct {
 	quiet      bool
 	tty        string // "yes", "no" or as it comes out
 	terminal   *terminal
+	copies     copies
 	engine     *native.Engine
 	keep       string // a name; kept is that, taken
 	kept       *rootfs.Keep
@@ -199,6 +200,9 @@ func (q *request) parse(args []string, table []setting) (err error) {
 	if err := q.parseDiff(); err != nil {
 		return err
 	}
+	if err := q.copies.parse(); err != nil {
+		return err
+	}
 	if q.dryRun == "" || q.tty != "" {
 		q.askTerminal()
 	}
@@ -231,6 +235,9 @@ func (q *request) run() (runner.Result, error) {
 		return runner.Result{}, err
 	}
 	defer q.release()
+	if err := q.copies.ask(q.choice.name, q.engine, spec); err != nil {
+		return runner.Result{}, err
+	}
 	if err := q.takeUpper(root, spec); err != nil {
 		return runner.Result{}, err
 	}
@@ -269,6 +276,10 @@ func (q *request) run() (runner.Result, error) {
 	result.Timing.PrepareSeconds = prepared.Seconds()
 	if q.kept != nil && !q.kept.Capped {
 		result.Enforced.Missing = append(result.Enforced.Missing, "disk")
+	}
+	// First: it lets go of the box's file systems.
+	if err == nil {
+		err = q.copies.carryOut(spec, s.Process, &result)
 	}
 	if derr := q.writeDiff(spec, s.Process); err == nil {
 		err = derr

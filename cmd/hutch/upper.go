@@ -243,6 +243,9 @@ func helperCommand() *cli.Command {
 			}
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
+			if strings.HasPrefix(c.Args().First(), "copy-") {
+				return helpCopy(ctx, c.Args().Slice())
+			}
 			switch strings.Join(c.Args().Slice(), " ") {
 			case "pack", "pack gz":
 				err := pack(ctx, os.Stdout, dir, c.NArg() > 1)

@@ -272,8 +272,10 @@ func TestNothingThroughALink(t *testing.T) {
 	w := tar.NewWriter(&b)
 	outside := t.TempDir()
 	for _, h := range []tar.Header{
-		{Name: "top/", Typeflag: tar.TypeDir}, {Name: "top/l", Typeflag: tar.TypeSymlink, Linkname: outside},
-		{Name: "top/l/f", Typeflag: tar.TypeReg}, {Name: "end", Typeflag: tar.TypeReg},
+		{Name: "top/", Typeflag: tar.TypeDir},
+		{Name: "top/l", Typeflag: tar.TypeSymlink, Linkname: outside},
+		{Name: "top/l/f", Typeflag: tar.TypeReg},
+		{Name: "end", Typeflag: tar.TypeReg},
 	} {
 		if err := w.WriteHeader(&h); err != nil {
 			t.Fatal(err)
