@@ -130,7 +130,7 @@ func TestRootInsideIsNotRootOutside(t *testing.T) {
 			}
 			want := test.want
 			if who == "reaper" {
-				want = "0000000000000000"
+				want = "0000000000000020" // CAP_KILL, to pass signals on to another user
 				if f["NoNewPrivs"] != "1" {
 					t.Errorf("the reaper may gain privileges")
 				}

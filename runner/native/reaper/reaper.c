@@ -11,8 +11,9 @@
  * job's process group.
  *
  * No C library: a page of code, so that a thousand boxes cost a thousand
- * pages. It starts with every signal blocked and without a capability, and
- * its file cannot be read, so nothing in the box may trace it.
+ * pages. It starts with every signal blocked and without a capability but
+ * CAP_KILL, which it needs for an application of another user, and its file
+ * cannot be read, so nothing in the box may trace it.
  */
 
 typedef unsigned long ulong;
