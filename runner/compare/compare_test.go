@@ -14,8 +14,8 @@ import (
 	"hutch/runner/compare/work"
 )
 
-// self is a hutch, built once; static as the real one, for it runs in roots
-// that are empty.
+// self is what make build has made; without it one is built, static too, for
+// it runs in roots that are empty.
 var self string
 
 func TestMain(m *testing.M) {
@@ -23,15 +23,24 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	self = filepath.Join(dir, "hutch")
-	build := exec.Command("go", "build", "-buildvcs=false", "-tags", "urfave_cli_no_docs,netgo,osusergo",
-		"-ldflags", `-linkmode external -extldflags "-static"`, "-o", self, "hutch/cmd/hutch")
-	if out, err := build.CombinedOutput(); err != nil {
-		panic(string(out))
+	if self, err = filepath.Abs("../../bin/hutch"); err != nil {
+		panic(err)
+	}
+	if _, err := os.Stat(self); err != nil {
+		self = filepath.Join(dir, "hutch")
+		build(self)
 	}
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)
+}
+
+func build(name string) {
+	build := exec.Command("go", "build", "-buildvcs=false", "-tags", "urfave_cli_no_docs,netgo,osusergo",
+		"-ldflags", `-linkmode external -extldflags "-static"`, "-o", name, "hutch/cmd/hutch")
+	if out, err := build.CombinedOutput(); err != nil {
+		panic(string(out))
+	}
 }
 
 func run(t *testing.T, c *Comparison) *Report {
