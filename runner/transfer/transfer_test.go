@@ -93,6 +93,10 @@ func TestThereAndBack(t *testing.T) {
 	if a, b := listing(t, src+"/x"), listing(t, dst+"/y"); strings.Join(a, "\x00") != strings.Join(b, "\x00") {
 		t.Errorf("%q became %q", a, b)
 	}
+	defer func() { // or a user cannot remove them
+		os.Chmod(src+"/x/closed", 0o755)
+		os.Chmod(dst+"/y/closed", 0o755)
+	}()
 	// Not a second time, and nothing is left of the attempt, closed as it is.
 	_, err = Place(bytes.NewReader(data), openPath(t, dst), "y", PlaceOptions{Bytes: plenty, Links: true})
 	if err == nil || !strings.Contains(err.Error(), "there already") {
