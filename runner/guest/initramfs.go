@@ -92,8 +92,10 @@ func (i Initramfs) build(name string) error {
 	}
 	if err != nil {
 		os.Remove(f.Name())
+		return err
 	}
-	return err
+	i.prune()
+	return nil
 }
 
 // write writes the archive.

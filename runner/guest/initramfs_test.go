@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The archive is one that cpio(1) unpacks, byte for byte, with its modules in
@@ -51,15 +52,37 @@ func TestInitramfs(t *testing.T) {
 	if after, _ := os.Stat(path); !os.SameFile(before, after) {
 		t.Error("the file was written again")
 	}
+	// What nobody has built for long goes when something is built.
+	old := time.Now().Add(-30 * 24 * time.Hour)
+	for _, name := range []string{path, put("cache/.initramfs-1", "killed"), put("cache/other", "not ours")} {
+		if err := os.Chtimes(name, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
 	put("a.ko", "3rd")
 	if again, err := in.Path(); err != nil || again == path {
 		t.Errorf("%s, %v: not built anew", again, err)
 	}
+	if left, err := os.ReadDir(in.Dir); err != nil || len(left) != 2 {
+		t.Errorf("%v, %v: want the new file and what is not ours", left, err)
+	}
 	// What others could have written is not trusted.
+	put("a.ko", "2nd")
+	if path, err = in.Path(); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Chmod(path, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	put("a.ko", "2nd")
+	if before, err = os.Stat(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.Path(); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.Stat(path); err != nil || os.SameFile(before, after) || after.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v: a file that anybody could write was used", after, err)
+	}
 	if left, _ := filepath.Glob(in.Dir + "/.*"); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
