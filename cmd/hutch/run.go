@@ -262,7 +262,7 @@ func (q *request) run() (runner.Result, error) {
 			return runner.Result{}, err
 		}
 		q.terminal = t
-		defer t.close()
+		defer func() { q.terminal.close() }()
 	}
 	if err := s.Start(); err != nil {
 		return runner.Result{}, err
@@ -277,7 +277,12 @@ func (q *request) run() (runner.Result, error) {
 	if q.kept != nil && !q.kept.Capped {
 		result.Enforced.Missing = append(result.Enforced.Missing, "disk")
 	}
-	// First: it lets go of the box's file systems.
+	if len(spec.CopyOut) > 0 {
+		// Ctrl-C is hutch's again, and what it says begins at the left.
+		q.terminal.close()
+		q.terminal = nil
+	}
+	// Before the diff: it lets go of the box's file systems.
 	if err == nil {
 		err = q.copies.carryOut(spec, s.Process, &result)
 	}
