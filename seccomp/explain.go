@@ -121,14 +121,17 @@ const longestString = 256
 
 // String is the text at an address, up to its zero byte.
 func String(address uint64, mem Memory) (string, bool) {
-	b := mem(address, 4096)
-	if b == nil {
-		return "", false
+	// Most paths are short, and PATH_MAX is 4096.
+	for _, n := range [...]int{256, 4096} {
+		b := mem(address, n)
+		if b == nil {
+			break
+		}
+		if text, _, whole := bytes.Cut(b, []byte{0}); whole || n == 4096 {
+			return string(text), true
+		}
 	}
-	if i := bytes.IndexByte(b, 0); i >= 0 {
-		b = b[:i]
-	}
-	return string(b), true
+	return "", false
 }
 
 func quotedString(address uint64, mem Memory) string {

@@ -3,10 +3,29 @@ package seccomp
 // Run returns what the kernel would make of a call. A filter that fails Check
 // kills.
 func Run(f Filter, d Data) Action {
+	return NewInterpreter(f).Run(&d)
+}
+
+// An Interpreter is asked about many calls, and its filter is checked only once.
+type Interpreter struct {
+	filter Filter // nil: it failed Check
+}
+
+// NewInterpreter checks a filter, which must not be changed afterwards.
+func NewInterpreter(f Filter) Interpreter {
 	if f.Check() != nil {
+		return Interpreter{}
+	}
+	return Interpreter{filter: f}
+}
+
+// Run returns what the kernel would make of a call. A filter that failed Check
+// kills.
+func (i Interpreter) Run(d *Data) Action {
+	if i.filter == nil {
 		return ActionKillProcess
 	}
-	return f.run(&d)
+	return i.filter.run(d)
 }
 
 // A machine is the state of classic BPF.

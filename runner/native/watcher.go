@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hutch/runner"
+	"hutch/runner/host"
 	"hutch/seccomp"
 )
 
@@ -22,8 +23,10 @@ import (
 // application never hangs.
 type watcher struct {
 	spec   *runner.Spec
+	filter seccomp.Interpreter
 	socket int
 	began  time.Time
+	wakes  bool // receiving ends by itself when nobody has the filter any more
 	done   chan struct{}
 
 	denials []*runner.Denial
@@ -42,11 +45,19 @@ const (
 
 func newWatcher(s *runner.Spec, socket int) *watcher {
 	w := &watcher{
-		spec: s, socket: socket, began: time.Now(), done: make(chan struct{}),
+		spec: s, filter: seccomp.NewInterpreter(s.Seccomp.Filter), socket: socket, began: time.Now(), wakes: receivingEnds(), done: make(chan struct{}),
 		index: map[string]*runner.Denial{}, uses: map[runner.Use]struct{}{},
 	}
 	go w.run()
 	return w
+}
+
+// receivingEnds says whether SECCOMP_IOCTL_NOTIF_RECV returns when the last
+// process with the filter is gone: since Linux 6.11. Before, it sleeps for ever,
+// and each call must be polled for.
+func receivingEnds() bool {
+	major, minor := host.KernelVersion()
+	return major > 6 || major == 6 && minor >= 11
 }
 
 // run waits for the listener and then answers until nobody is left who has the
@@ -81,18 +92,16 @@ const ioctlSetFlags = 0x40082104
 
 // next answers one call, and says whether more may come.
 func (w *watcher) next(fd int) bool {
-	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	if _, err := unix.Poll(poll, -1); err == unix.EINTR {
-		return true
-	}
-	if poll[0].Revents&unix.POLLIN == 0 {
-		return false // all who had the filter are gone
+	if !w.wakes && polled(fd, -1)&unix.POLLIN == 0 { // all who had the filter are gone
+		return false
 	}
 	var n notification
 	switch n.receive(fd) {
 	case 0:
-	case unix.ENOENT, unix.EINTR: // the caller was killed meanwhile
+	case unix.EINTR:
 		return true
+	case unix.ENOENT: // the caller was killed meanwhile, or it was the last
+		return !w.wakes || polled(fd, 0)&unix.POLLHUP == 0
 	default:
 		return false
 	}
@@ -100,14 +109,25 @@ func (w *watcher) next(fd int) bool {
 	return true
 }
 
+// polled is what poll(2) says of the listener within a time, -1 for any.
+func polled(fd, milliseconds int) int16 {
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(poll, milliseconds); err != unix.EINTR {
+			return poll[0].Revents
+		}
+	}
+}
+
 // answer records the call and gives it the filter's own answer.
 func (w *watcher) answer(fd int, n *notification) {
 	d := seccomp.Data{Nr: n.nr, Arch: seccomp.Arch(n.arch), IP: n.ip, Args: n.args}
-	action := seccomp.Run(w.spec.Seccomp.Filter, d)
+	action := w.filter.Run(&d)
 	r := response{id: n.id}
+	var used runner.Use
 	switch errno := action.Errno(); {
 	case action.Kind() == seccomp.ActionAllow || action.Kind() == seccomp.ActionLog:
-		w.use(fd, n)
+		used = usage(seccomp.Name(seccomp.Arch(n.arch), int(n.nr)), n)
 		r.flags = unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE
 	case action.Kind() == seccomp.ActionErrno && w.observed(n, errno):
 		w.deny(fd, n, errno)
@@ -121,7 +141,11 @@ func (w *watcher) answer(fd int, n *notification) {
 		w.deny(fd, n, unix.ENOSYS) // what the kernel answers without a listener
 		r.err = -int32(unix.ENOSYS)
 	}
-	r.send(fd)
+	// What the kernel takes an answer for was still waiting: what was read of that
+	// process was the caller's.
+	if r.send(fd) == 0 && used.Name != "" && len(w.uses) < mostUses {
+		w.uses[used] = struct{}{}
+	}
 }
 
 // observed says whether a refused call is allowed because this is a run that
@@ -168,17 +192,6 @@ func (w *watcher) deny(fd int, n *notification, errno syscall.Errno) {
 	}
 	w.index[key] = d
 	w.denials = append(w.denials, d)
-}
-
-// use records what a learning run is allowed.
-func (w *watcher) use(fd int, n *notification) {
-	if len(w.uses) >= mostUses {
-		return
-	}
-	u := usage(seccomp.Name(seccomp.Arch(n.arch), int(n.nr)), n)
-	if u.Name != "" && n.valid(fd) {
-		w.uses[u] = struct{}{}
-	}
 }
 
 // usage says what a watched call uses.
