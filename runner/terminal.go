@@ -56,20 +56,29 @@ const endOfTransmission = 4
 // has an end.
 func toTerminal(master *os.File, from io.Reader) {
 	buf := make([]byte, 4<<10)
+	end := []byte{endOfTransmission}
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
+			end = endAfter(buf[n-1])
 			if _, werr := master.Write(buf[:n]); werr != nil {
 				return
 			}
 		}
-		if err == io.EOF {
-			master.Write([]byte{endOfTransmission})
-		}
-		if err != nil {
+		if err != nil { // what cannot be read, such as a directory, has ended too
+			master.Write(end)
 			return
 		}
 	}
+}
+
+// endAfter is what ends the input after last. In the middle of a line the
+// first one only hands over what there is of it.
+func endAfter(last byte) []byte {
+	if last == '\n' || last == '\r' {
+		return []byte{endOfTransmission}
+	}
+	return []byte{endOfTransmission, endOfTransmission}
 }
 
 // Resize tells the application that its terminal has another size.

@@ -111,6 +111,13 @@ __attribute__((constructor(101))) static void birth(int argc, char **argv)
 	sigset_t all, old;
 	if (!wanted(argc, argv) || (newborn.self = syscall(SYS_pidfd_open, getpid(), 0)) < 0)
 		return;
+	// The lowest free number: one of the standard streams is closed. Go opens
+	// /dev/null in its place, and the application must get that, not this.
+	if (newborn.self <= STDERR_FILENO) {
+		close(newborn.self);
+		newborn.self = -1;
+		return;
+	}
 	// Go's handlers, which are there soon, must never run in the newborn.
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &old);

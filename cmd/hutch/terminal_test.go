@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -385,5 +386,43 @@ func TestTerminalFlags(t *testing.T) {
 	out, err := exec.Command("hutch", "run", "-t=maybe", "host", "tty").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "takes no value") {
 		t.Errorf("%s, %v", out, err)
+	}
+}
+
+// Input that does not end with a line, and what cannot be read, end too.
+func TestTerminalInputEnds(t *testing.T) {
+	for _, c := range []struct{ name, line, want string }{
+		{"half a line", `printf abc | hutch run -t host -- sh -c 'stty -echo; echo ready; cat; echo end'`, "ready\r\nabcend\r\n"},
+		{"a whole line", `echo abc | hutch run -t host -- sh -c 'stty -echo; echo ready; cat; echo end'`, "abc\r\nend\r\n"},
+		{"nothing", `hutch run -t host -- sh -c 'cat; echo end' </dev/null`, "end\r\n"},
+		{"a directory", `hutch run -t host -- sh -c 'cat; echo end' </`, "end\r\n"},
+		{"closed", `hutch run -t host -- sh -c 'cat; echo end' <&-`, "end\r\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+			defer stop()
+			cmd := exec.CommandContext(ctx, "sh", "-c", c.line)
+			// The shell's children too, where one does not end.
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+			out, err := cmd.Output()
+			if err != nil || !strings.HasSuffix(string(out), strings.TrimPrefix(c.want, "ready\r\n")) {
+				t.Errorf("%q, %v; want %q at the end", out, err, c.want)
+			}
+		})
+	}
+}
+
+// A standard stream that is closed is /dev/null inside, and nothing of hutch's.
+func TestClosedStreams(t *testing.T) {
+	for fd, line := range []string{
+		`hutch run host -- readlink /proc/self/fd/0 <&-`,
+		`hutch run host -- sh -c 'x=$(readlink /proc/$$/fd/1); echo "$x" >&2' 2>&1 >&-`,
+		`hutch run host -- readlink /proc/self/fd/2 2>&-`,
+	} {
+		out, err := exec.Command("sh", "-c", line).Output()
+		if err != nil || string(out) != "/dev/null\n" {
+			t.Errorf("descriptor %d is %q, %v", fd, out, err)
+		}
 	}
 }
