@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -170,9 +172,44 @@ func (t *terminal) follow(box *runner.Sandbox) {
 
 // suspend stops hutch and its whole job, as the application has been.
 func (t *terminal) suspend() {
+	if orphaned() {
+		t.box.Signal(unix.SIGCONT)
+		return
+	}
 	t.restore()
 	unix.Kill(0, unix.SIGSTOP)
 	// Here hutch goes on: SIGCONT, which is also in changes, does the rest.
+}
+
+// orphaned says that no shell has hutch as a job, so that nobody would have it
+// go on after a stop: it was started by a window, by ssh or as a session of its
+// own. The kernel drops SIGTSTP then, setpgid(2), but not SIGSTOP.
+func orphaned() bool {
+	group := unix.Getpgrp()
+	session, _ := unix.Getsid(0)
+	for pid := os.Getppid(); pid > 1; pid = parent(pid) {
+		if s, err := unix.Getsid(pid); err != nil || s != session {
+			return true
+		}
+		if g, err := unix.Getpgid(pid); err != nil || g != group {
+			return err != nil
+		}
+	}
+	return true
+}
+
+// parent is the parent of pid, 0 where that is not known, proc_pid_stat(5).
+func parent(pid int) int {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 2 {
+		return 0
+	}
+	ppid, _ := strconv.Atoi(fields[1])
+	return ppid
 }
 
 // resume goes on after a stop, whoever stopped hutch.

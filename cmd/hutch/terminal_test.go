@@ -426,3 +426,16 @@ func TestClosedStreams(t *testing.T) {
 		}
 	}
 }
+
+// Where no shell could have hutch go on, Ctrl-Z does not stop it, as it would
+// not stop another program.
+func TestTerminalSuspendOrphaned(t *testing.T) {
+	p := sit(t, "hutch", "run", "host", "--", "sh", "-c", `trap 'echo went on' CONT; echo ready; while :; do read x && exit 3; done`)
+	p.sees(`ready`)
+	p.types("\x1a")
+	p.sees(`went on`)
+	p.types("x\r")
+	if status := p.ends(); status != 3 {
+		t.Errorf("status %d", status)
+	}
+}
