@@ -6,7 +6,8 @@ export HOME := $(or $(HOME),$(CURDIR)/build/.home)
 export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
 
 TAGS    := urfave_cli_no_docs,netgo,osusergo
-LDFLAGS  = -s -w -linkmode external -extldflags "-static" $(shell .ci/version.sh -X)
+# -E: what runs before Go's runtime, cmd/hutch/entry_unsafe.go.
+LDFLAGS  = -s -w -E hutch_entry $(shell .ci/version.sh -X)
 
 .PHONY: compare deps-compare run build build-arm64 test lint test-guest bench golden fuzz guest-kernel guest-kernels deps deps-test demo-root clean
 
@@ -14,8 +15,8 @@ run: build demo-root ## run a real application in a box and show what was enforc
 	@.ci/demo.sh
 
 build: deps ## bin/hutch, one static binary
-	@.ci/pull.sh '$(TAGS)'
-	@CGO_ENABLED=1 go build -trimpath -buildvcs=false -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o bin/hutch ./cmd/hutch
+	@.ci/carried.sh '$(TAGS)'
+	@CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o bin/hutch ./cmd/hutch
 
 build-arm64: ## compile for arm64 everything that needs no C library
 	@.ci/arm64.sh
@@ -42,7 +43,7 @@ guest-kernels: ## build small kernels for --engine uml and kvm
 	@.ci/guest-kernels.sh
 
 golden: deps ## rewrite the golden files from what the code does now
-	@.ci/pull.sh '$(TAGS)'
+	@.ci/carried.sh '$(TAGS)'
 	@.ci/golden.sh '$(TAGS)'
 
 fuzz: deps ## every fuzz function for FUZZTIME (default 30s)

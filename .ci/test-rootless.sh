@@ -46,7 +46,10 @@ copy_tree() {
   go list -buildvcs=false -tags "$tags" -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}} {{.Dir}}{{end}}' $packages \
     >"$work/packages"
   while read -r package _; do
-    go test -c -buildvcs=false -tags "$tags" -o "$(binary "$package")" "$package"
+    # The program is tested as it is built, see test.sh.
+    cgo=1 entry=
+    [ "$package" != hutch/cmd/hutch ] || cgo=0 entry="-E hutch_entry"
+    CGO_ENABLED=$cgo go test -c -buildvcs=false -tags "$tags" -ldflags "$entry" -o "$(binary "$package")" "$package"
   done <"$work/packages"
   chown -R "$user:" "$work/tree" "$work/home" "$work/tmp"
   chmod -R go+rX "$work/bin"

@@ -20,6 +20,27 @@ func compilerVersion() string {
 	return fmt.Sprintf("libseccomp %d.%d.%d", major, minor, micro)
 }
 
+// compileWhole compiles for every target.
+func (l *lowered) compileWhole(_ *Policy, a Arch, targets []target) (Filter, error) {
+	var parts [][][]instruction
+	for i, t := range targets {
+		bad := markNextArch
+		if i == len(targets)-1 {
+			bad = ActionKillProcess
+		}
+		part, err := l.compile(t, bad)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", t.name, err)
+		}
+		parts = append(parts, part)
+	}
+	f := assemble(append(l.prelude(a), join(parts)...))
+	if err := f.Check(); err != nil {
+		return nil, fmt.Errorf("the policy does not fit into a filter: %w", err)
+	}
+	return f, nil
+}
+
 // compileStage makes one filter of libseccomp's.
 //
 // libseccomp passes the numbers of its native architecture through, so those

@@ -1,171 +1,196 @@
-//go:build cgo
-
 package main
-
-/*
-#define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
-#include <unistd.h>
-
-// Package os/signal hands each signal that it is asked for to a thread of its
-// own and back: for seven of them a tenth of a whole start. All that is to be
-// done is to send the signal on, which a handler may do (signal-safety(7)).
-
-// The box's first process, or -1 before it is there.
-static volatile sig_atomic_t box = -1;
-// Where the number of a signal is written for a box that is no process here.
-static volatile sig_atomic_t told = -1;
-static volatile sig_atomic_t pending;
-
-// What is left to say when hutch ends by a signal in the middle of a start: a
-// result, around the name of the signal, to fd, or to the file temp and from
-// there to name. Nothing else of hutch may run then (signal-safety(7)).
-static struct {
-	const char *head, *tail, *temp, *name;
-	int fd;
-} words = {.fd = -1};
-
-static void say_words(int sig)
-{
-	static const struct { int sig; const char *name; } names[] = {
-		{SIGINT, "\"SIGINT\""}, {SIGTERM, "\"SIGTERM\""}, {SIGQUIT, "\"SIGQUIT\""},
-		{SIGHUP, "\"SIGHUP\""}, {SIGUSR1, "\"SIGUSR1\""}, {SIGUSR2, "\"SIGUSR2\""},
-	};
-	const char *name = "\"\"";
-	int fd = words.fd;
-	if (words.head == NULL)
-		return;
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		if (names[i].sig == sig)
-			name = names[i].name;
-	if (words.temp != NULL)
-		fd = open(words.temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return;
-	struct iovec text[] = {
-		{(void *)words.head, strlen(words.head)}, {(void *)name, strlen(name)}, {(void *)words.tail, strlen(words.tail)},
-	};
-	ssize_t size = text[0].iov_len + text[1].iov_len + text[2].iov_len;
-	int whole = writev(fd, text, 3) == size;
-	if (words.temp != NULL) {
-		close(fd);
-		if (!whole || rename(words.temp, words.name) != 0)
-			unlink(words.temp);
-	}
-}
-
-static void leave_words(int fd, const char *temp, const char *name, const char *head, const char *tail)
-{
-	words.fd = fd;
-	words.temp = temp;
-	words.name = name;
-	words.tail = tail;
-	words.head = head;
-}
-
-static void pass(int sig)
-{
-	if (box >= 0) {
-		syscall(SYS_pidfd_send_signal, (int)box, sig, NULL, 0);
-	} else if (told >= 0) {
-		unsigned char byte = sig;
-		int saved = errno;
-		if (write(told, &byte, 1) < 0)
-			errno = saved;
-	} else if (pending && sig != SIGWINCH) {
-		// Asked twice while the box is still being made: a start that hangs, on
-		// a dead file server say, can be ended. The box dies with hutch.
-		say_words(sig);
-		signal(sig, SIG_DFL);
-		raise(sig);
-	} else if (sig != SIGWINCH) {
-		pending = sig;
-	}
-}
-
-// listen takes over the signals of list. What was ignored stays so: nohup(1)
-// ignores SIGHUP for us. The stack and the restart are what the Go runtime
-// asks of every handler (package os/signal, "Go programs that use cgo").
-static void listen_to(const int *list, int n)
-{
-	for (int i = 0; i < n; i++) {
-		struct sigaction now = {.sa_handler = pass, .sa_flags = SA_ONSTACK | SA_RESTART}, old;
-		sigemptyset(&now.sa_mask);
-		if (sigaction(list[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
-			sigaction(list[i], &now, NULL);
-	}
-}
-
-static void pass_to(int pidfd)
-{
-	box = pidfd;
-	if (pending)
-		pass(pending);
-}
-
-static void tell(int fd)
-{
-	told = fd;
-	if (pending)
-		pass(pending);
-}
-*/
-import "C"
 
 import (
 	"os"
+	"sync/atomic"
 	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"hutch/runner"
 )
 
+// Package os/signal hands each signal that it is asked for to a thread of its
+// own and back: for seven of them a tenth of a whole start. All that is to be
+// done is to send the signal on, which a handler may do (signal-safety(7)). It
+// is pass, which the kernel calls through assembly, on whatever thread, with
+// whatever Go that was doing interrupted: raw system calls, and no pointer
+// written.
+
+// toBox is what pass knows.
+var toBox = struct {
+	pidfd   int32 // of the box's first process, or -1 before it is there
+	told    int32 // where the number of a signal is written for a box that is no process here, or -1
+	pending int32
+}{-1, -1, 0}
+
+// lastWords is what is left to say when hutch ends by a signal in the middle of
+// a start: a result, around the name of the signal, to fd, or to the file temp
+// and from there to name. Nothing else of hutch may run then.
+var lastWords struct {
+	head, tail []byte
+	temp, name *byte // nil, or end in a zero
+	fd         int
+	there      bool
+}
+
+// signalNames are the signals that end a start, as a result has them.
+var signalNames = [...]struct {
+	signal int32
+	quoted string
+}{
+	{int32(unix.SIGINT), `"SIGINT"`},
+	{int32(unix.SIGTERM), `"SIGTERM"`},
+	{int32(unix.SIGQUIT), `"SIGQUIT"`},
+	{int32(unix.SIGHUP), `"SIGHUP"`},
+	{int32(unix.SIGUSR1), `"SIGUSR1"`},
+	{int32(unix.SIGUSR2), `"SIGUSR2"`},
+}
+
+//go:nosplit
+//go:norace
+func sayLastWords(sig int32) {
+	if !lastWords.there {
+		return
+	}
+	name := `""`
+	for i := range signalNames {
+		if signalNames[i].signal == sig {
+			name = signalNames[i].quoted
+		}
+	}
+	fd := uintptr(lastWords.fd)
+	if lastWords.temp != nil {
+		const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_CLOEXEC
+		var errno syscall.Errno
+		fd, _, errno = syscall.RawSyscall6(unix.SYS_OPENAT, atCwd, uintptr(unsafe.Pointer(lastWords.temp)), flags, 0o600, 0, 0)
+		if errno != 0 {
+			return
+		}
+	}
+	text := [...]unix.Iovec{
+		{Base: unsafe.SliceData(lastWords.head), Len: uint64(len(lastWords.head))},
+		{Base: unsafe.StringData(name), Len: uint64(len(name))},
+		{Base: unsafe.SliceData(lastWords.tail), Len: uint64(len(lastWords.tail))},
+	}
+	n, _, errno := syscall.RawSyscall6(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&text)), uintptr(len(text)), 0, 0, 0)
+	whole := errno == 0 && n == uintptr(len(lastWords.head)+len(name)+len(lastWords.tail))
+	if lastWords.temp == nil {
+		return
+	}
+	syscall.RawSyscall6(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
+	temp, final := uintptr(unsafe.Pointer(lastWords.temp)), uintptr(unsafe.Pointer(lastWords.name))
+	if whole {
+		_, _, errno = syscall.RawSyscall6(unix.SYS_RENAMEAT2, atCwd, temp, atCwd, final, 0, 0)
+	}
+	if !whole || errno != 0 {
+		syscall.RawSyscall6(unix.SYS_UNLINKAT, atCwd, temp, 0, 0, 0, 0)
+	}
+}
+
+const atCwd = ^uintptr(99) // AT_FDCWD, -100
+
+// pass is the handler.
+//
+//lint:ignore U1000 handler calls it, in entry_*.s
+//go:nosplit
+//go:norace
+func pass(signal uintptr) {
+	sig := int32(signal)
+	box, told := atomic.LoadInt32(&toBox.pidfd), atomic.LoadInt32(&toBox.told)
+	switch {
+	case box >= 0:
+		syscall.RawSyscall6(unix.SYS_PIDFD_SEND_SIGNAL, uintptr(box), signal, 0, 0, 0, 0)
+	case told >= 0:
+		b := byte(sig)
+		syscall.RawSyscall6(unix.SYS_WRITE, uintptr(told), uintptr(unsafe.Pointer(&b)), 1, 0, 0, 0)
+	case sig == int32(unix.SIGWINCH):
+	case atomic.LoadInt32(&toBox.pending) != 0:
+		// Asked twice while the box is still being made: a start that hangs, on
+		// a dead file server say, can be ended. The box dies with hutch.
+		sayLastWords(sig)
+		var usual sigaction
+		syscall.RawSyscall6(unix.SYS_RT_SIGACTION, signal, uintptr(unsafe.Pointer(&usual)), 0, 8, 0, 0)
+		tid, _, _ := syscall.RawSyscall6(unix.SYS_GETTID, 0, 0, 0, 0, 0, 0)
+		syscall.RawSyscall6(unix.SYS_TGKILL, rawPid(), tid, signal, 0, 0, 0)
+	default:
+		atomic.StoreInt32(&toBox.pending, sig)
+	}
+}
+
+// sigaction is struct sigaction of rt_sigaction(2), the kernel's.
+type sigaction struct {
+	handler, flags, restorer, mask uintptr
+}
+
+// handlerAddress is what the kernel is to call, and what that returns to.
+func handlerAddress() (handler, restorer uintptr)
+
 // listen keeps the signals that an application may be sent by signalling
-// hutch, from before the box is there.
+// hutch, from before the box is there. What was ignored stays so: nohup(1)
+// ignores SIGHUP for us. The stack and the restart are what the Go runtime asks
+// of every handler that is not its own (package os/signal, "Go programs that
+// use cgo").
 func listen(terminal bool) {
-	list := [...]C.int{
-		C.int(syscall.SIGINT), C.int(syscall.SIGTERM), C.int(syscall.SIGQUIT), C.int(syscall.SIGHUP),
-		C.int(syscall.SIGUSR1), C.int(syscall.SIGUSR2), C.int(syscall.SIGWINCH),
+	list := []syscall.Signal{
+		unix.SIGINT, unix.SIGTERM, unix.SIGQUIT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH,
 	}
-	n := len(list)
 	if terminal {
-		n-- // the last is then for the terminal of the box
+		list = list[:len(list)-1] // that one is then for the terminal of the box
 	}
-	C.listen_to(&list[0], C.int(n))
+	const onStack, restart, withRestorer = 0x08000000, 0x10000000, 0x04000000
+	now := sigaction{flags: onStack | restart}
+	now.handler, now.restorer = handlerAddress()
+	if now.restorer != 0 {
+		now.flags |= withRestorer
+	}
+	for _, sig := range list {
+		var old sigaction
+		const ignore = 1
+		_, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), 0, uintptr(unsafe.Pointer(&old)), 8, 0, 0)
+		if errno == 0 && old.handler != ignore {
+			syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&now)), 0, 8, 0, 0)
+		}
+	}
 }
 
 // leaveWords hands over the result to be written when a second signal ends a
-// start, in two parts around the name of the signal. C keeps the strings.
+// start, in two parts around the name of the signal.
 func leaveWords(fd int, temp, name, head, tail string) {
-	text := func(s string) *C.char {
-		if s == "" {
-			return nil
-		}
-		return C.CString(s)
+	lastWords.fd = fd
+	if temp != "" {
+		lastWords.temp, lastWords.name = unsafe.SliceData([]byte(temp+"\x00")), unsafe.SliceData([]byte(name+"\x00"))
 	}
-	C.leave_words(C.int(fd), text(temp), text(name), text(head), text(tail))
+	lastWords.head, lastWords.tail = []byte(head), []byte(tail)
+	lastWords.there = true
+}
+
+// passPending sends on what came before there was a box.
+func passPending() {
+	if sig := atomic.LoadInt32(&toBox.pending); sig != 0 {
+		pass(uintptr(sig))
+	}
 }
 
 // forward passes them on to box until hutch exits, also those that came
 // before it was there.
 func forward(box *runner.Sandbox) {
 	if p, ok := box.Process.(interface{ Pidfd() int }); ok {
-		C.pass_to(C.int(p.Pidfd()))
+		atomic.StoreInt32(&toBox.pidfd, int32(p.Pidfd()))
+		passPending()
 		return
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return
 	}
-	C.tell(C.int(w.Fd()))
+	atomic.StoreInt32(&toBox.told, int32(w.Fd()))
+	passPending()
 	go func() {
 		for b := make([]byte, 1); ; {
 			if n, err := r.Read(b); n == 0 || err != nil {
+				w.Close() // not before: garbage would be closed
 				return
 			}
 			box.Signal(syscall.Signal(b[0]))

@@ -50,6 +50,8 @@ func layers() map[string][]string {
 		"cmd/hutch": nil,
 		// Hutch's fetching program, which hutch carries inside itself and runs.
 		"cmd/hutch-pull": {"rootfs/registry"},
+		// The one that libseccomp is linked into.
+		"cmd/hutch-seccomp": {"seccomp"},
 		// Measures the binary from outside, as it does its peers.
 		"cmd/bench": {},
 	}

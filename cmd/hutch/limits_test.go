@@ -60,7 +60,8 @@ func TestLimitCauses(t *testing.T) {
 		{"output, deaf to SIGTERM", false, []string{"--output-limit", "1K", root, "sh", "-c", "trap '' TERM; " + flood}, runner.OutputLimit, 137, 0},
 		{"output, and a good end", false, []string{"--output-limit", "5", root, "echo", "hello"}, runner.OutputLimit, 137, 0},
 		{"output, just enough", false, []string{"--output-limit", "6", root, "echo", "hello"}, runner.Exited, 0, 0},
-		{"cpu time", true, []string{"--cpu-time", "200ms", root, "sh", "-c", spin}, runner.CPUTime, 137, 0},
+		// On a busy machine the kernel, which counts in seconds, may be first.
+		{"cpu time", true, []string{"--cpu-time", "200ms", root, "sh", "-c", spin}, runner.CPUTime, -1, 0},
 		{"cpu time, of many", true, []string{"--cpu-time", "300ms", root, "sh", "-c", "(" + spin + ")& (" + spin + ")& sleep 100"}, runner.CPUTime, 137, 0},
 		{"cpu time, of those that ended", true, []string{"--cpu-time", "300ms", root, "sh", "-c", "while :; do (i=0; while [ $i -lt 9999 ]; do i=$((i+1)); done); done"}, runner.CPUTime, 137, 0},
 		{"cpu time, not used", false, []string{"--cpu-time", "300ms", root, "sleep", "0.5"}, runner.Exited, 0, 0},

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hutch/runner/pid1"
+	"hutch/seccomp"
 )
 
 // Set by the linker, see the Makefile.
@@ -28,7 +29,8 @@ func main() {
 
 // run is main without the exit.
 func run(args []string) int {
-	defer newborn.Discard()
+	defer adoptable.Discard()
+	seccomp.UseCompiler(compiler{})
 	if len(args) > 1 && args[1] == "run" {
 		if status, ok := runFast(args[2:]); ok {
 			return status

@@ -45,6 +45,7 @@ func (s survivors) Run() int {
 		}
 	}
 	hearSignals()
+	manyThreads() // this binary begins as hutch does
 	// Whatever loses its parent becomes ours, so that nothing gets out of sight.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		fmt.Fprintln(os.Stderr, "become a subreaper:", err)

@@ -1,5 +1,3 @@
-//go:build cgo
-
 package main
 
 import (
@@ -18,6 +16,15 @@ import (
 	"hutch/runner"
 	"hutch/runner/native"
 )
+
+// entered skips a test of what runs before the runtime where the linker has not
+// been told to.
+func entered(t *testing.T) {
+	t.Helper()
+	if !early {
+		t.Skip("this binary has Go's usual entry: run make test, or CGO_ENABLED=0 go test -ldflags '-E hutch_entry'")
+	}
+}
 
 // A newborn that does not fit would be made for every run and thrown away, and
 // nobody would notice but for the time.
@@ -47,6 +54,7 @@ func TestNewbornFitsTheDefault(t *testing.T) {
 // strace sees who asks for what: the namespaces are those of the process that
 // becomes the reaper, and hutch clones no other.
 func TestNewbornBecomesTheBox(t *testing.T) {
+	entered(t)
 	out := filepath.Join(t.TempDir(), "trace")
 	cmd := exec.Command("strace", "-f", "-qq", "-o", out, "-e", "trace=clone,clone3,execve,execveat,unshare",
 		"hutch", "run", "host", "true")
@@ -107,6 +115,7 @@ func TestStillborn(t *testing.T) {
 
 // Killed before there is anything to run, hutch leaves no newborn.
 func TestNewbornDiesWithHutch(t *testing.T) {
+	entered(t)
 	cmd := exec.Command("hutch", "run", "-", "true")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -1,177 +1,194 @@
-//go:build cgo && (amd64 || arm64)
-
 package main
 
-/*
-#define _GNU_SOURCE
-#include <errno.h>
-#include <linux/keyctl.h>
-#include <linux/sched.h>
-#include <poll.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdint.h>
-#include <string.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <linux/futex.h>
-#include <unistd.h>
+import (
+	"sync/atomic"
+	"syscall"
+	"unsafe"
 
-// Go's runtime takes as long to start as a box does. A constructor runs before
-// it, and what every box begins with needs no decision: so the first process
-// of the box is born here, and makes its namespaces while the runtime starts.
+	"golang.org/x/sys/unix"
+
+	"hutch/runner/native"
+	"hutch/runner/plan"
+)
+
+// What every box begins with needs no decision: so the first process of the
+// box is born before the runtime, and makes its namespaces while that starts.
 // Then it waits to be told what to do. Measured with the network namespace,
 // which is the dearest: a start takes 0.71 to 0.78 of the time.
 //
 // Where it cannot be born, or fails, or does not fit what is asked for, it is
 // thrown away and the engine makes another, with all its words for errors.
-
-struct newborn {
-	int pid, pidfd, self;
+var newborn struct {
+	pid int // 0: there is none
+	// pidfd is the newborn's, self is hutch's.
+	pidfd, self int32
 	// running is cleared by the kernel when the newborn has executed something
 	// or ended; ready is a futex that says that entry and program are there.
-	int running, ready;
+	running, ready int32
 	// failed is set when one of its first steps did not work.
-	int failed;
-	void (*entry)(void *);
-	void *program;
-};
-
-static struct newborn newborn = {.pid = -1, .pidfd = -1, .self = -1};
-
-static struct newborn *the_newborn(void) { return &newborn; }
-
-#define CLONED (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID)
-#define UNSHARED (CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET)
-
-// raw makes a system call without errno, which lies in memory that the newborn
-// shares with hutch's main thread.
-static long raw(long nr, long a, long b, long c, long d, long e)
-{
-#if defined(__x86_64__)
-	long ret;
-	register long r10 __asm__("r10") = d;
-	register long r8 __asm__("r8") = e;
-	__asm__ volatile("syscall" : "=a"(ret) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8) : "rcx", "r11", "memory");
-	return ret;
-#elif defined(__aarch64__)
-	register long x8 __asm__("x8") = nr;
-	register long x0 __asm__("x0") = a;
-	register long x1 __asm__("x1") = b;
-	register long x2 __asm__("x2") = c;
-	register long x3 __asm__("x3") = d;
-	register long x4 __asm__("x4") = e;
-	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
-	return x0;
-#endif
+	failed         int32
+	entry, program uintptr
+	stack          [16384]byte
 }
 
-// be_born does the first steps of every plan, package plan, in their order.
-// They are listed for the engine by steps.
-static int be_born(void *unused)
-{
-	struct pollfd hutch = {.fd = newborn.self, .events = POLLIN};
-	struct timespec none = {0};
-	long keyring;
-	if (raw(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 ||
-	    raw(SYS_ppoll, (long)&hutch, 1, (long)&none, 0, 0) != 0 || // hutch is dead
-	    raw(SYS_setsid, 0, 0, 0, 0, 0) < 0 ||
-	    ((keyring = raw(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0)) < 0 && keyring != -ENOSYS) ||
-	    raw(SYS_unshare, UNSHARED, 0, 0, 0, 0) != 0 ||
-	    raw(SYS_mount, 0, (long)"/", 0, MS_REC | MS_PRIVATE, 0) != 0) {
-		newborn.failed = 1;
-		raw(SYS_exit_group, 125, 0, 0, 0, 0);
-	}
-	while (__atomic_load_n(&newborn.ready, __ATOMIC_ACQUIRE) == 0)
-		raw(SYS_futex, (long)&newborn.ready, FUTEX_WAIT, 0, 0, 0);
-	newborn.entry(newborn.program);
-	return 125;
-}
-
-// wanted says whether the command line is of a run that will likely want what
-// be_born does. A wrong guess costs time, nothing else.
-static int wanted(int argc, char **argv)
-{
-	static const char *const other[] = {"--net", "-net", "--dry-run", "--help", "-h", "--engine"};
-	if (argc < 4 || strcmp(argv[1], "run") != 0)
-		return 0;
-	for (int i = 2; i < argc && argv[i][0] == '-'; i++)
-		for (size_t k = 0; k < sizeof(other) / sizeof(*other); k++)
-			if (strncmp(argv[i], other[k], strlen(other[k])) == 0)
-				return 0;
-	return 1;
-}
-
-// Before threads_unsafe.go takes processors away, which a child would inherit.
-__attribute__((constructor(101))) static void birth(int argc, char **argv)
-{
-	static char stack[16384] __attribute__((aligned(16)));
-	sigset_t all, old;
-	if (!wanted(argc, argv) || (newborn.self = syscall(SYS_pidfd_open, getpid(), 0)) < 0)
-		return;
-	// The lowest free number: one of the standard streams is closed. Go opens
-	// /dev/null in its place, and the application must get that, not this.
-	if (newborn.self <= STDERR_FILENO) {
-		close(newborn.self);
-		newborn.self = -1;
-		return;
-	}
-	// Go's handlers, which are there soon, must never run in the newborn.
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, &old);
-	newborn.running = 1;
-	newborn.pid = clone(be_born, stack + sizeof(stack),
-		CLONED | CLONE_VM | CLONE_FILES | CLONE_PIDFD | CLONE_CHILD_CLEARTID | SIGCHLD,
-		NULL, &newborn.pidfd, NULL, &newborn.running);
-	sigprocmask(SIG_SETMASK, &old, NULL);
-	if (newborn.pid < 0) {
-		close(newborn.self);
-		newborn.self = -1;
-	}
-}
-
-// let_go tells the newborn what to do.
-static void let_go(uintptr_t entry, uintptr_t program)
-{
-	newborn.entry = (void (*)(void *))entry;
-	newborn.program = (void *)program;
-	__atomic_store_n(&newborn.ready, 1, __ATOMIC_RELEASE);
-	syscall(SYS_futex, &newborn.ready, FUTEX_WAKE, 1, NULL, NULL, 0);
-}
-*/
-import "C"
-
-import (
-	"hutch/runner/native"
-	"hutch/runner/plan"
+const (
+	newbornClone   = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID
+	newbornUnshare = unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNET
 )
 
-// newborn is the process that was born before the runtime, or nil.
-var newborn = theNewborn()
+// bear clones, clone(2); the child runs beBorn. It answers the errno negated.
+func bear(flags, stack uintptr, pidfd, childTID *int32) (pid int)
+
+// become calls entry with program, in C's calling convention.
+func become(entry, program uintptr)
+
+// notWanted are the flags of runs that a newborn would not fit.
+var notWanted = [...]string{"--net", "-net", "--dry-run", "--help", "-h", "--engine"}
+
+// wanted says whether the command line that the kernel left on the stack is of
+// a run that will likely want what beBorn does. A wrong guess costs time,
+// nothing else.
+//
+//go:nosplit
+//go:norace
+func wanted(stack *uintptr) bool {
+	argc := *stack
+	argv := unsafe.Slice((**byte)(unsafe.Add(unsafe.Pointer(stack), unsafe.Sizeof(*stack))), argc)
+	if argc < 4 || !hasPrefix(argv[1], "run\x00") {
+		return false
+	}
+	for _, arg := range argv[2:] {
+		if *arg != '-' {
+			return true
+		}
+		for i := range notWanted {
+			if hasPrefix(arg, notWanted[i]) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// hasPrefix says whether the string at p, which ends in a zero, begins with prefix.
+//
+//go:nosplit
+//go:norace
+func hasPrefix(p *byte, prefix string) bool {
+	for i := range len(prefix) {
+		if *(*byte)(unsafe.Add(unsafe.Pointer(p), i)) != prefix[i] {
+			return false
+		}
+	}
+	return true
+}
+
+//go:nosplit
+//go:norace
+func birth() {
+	self, _, errno := syscall.RawSyscall6(unix.SYS_PIDFD_OPEN, rawPid(), 0, 0, 0, 0, 0)
+	if errno != 0 {
+		return
+	}
+	// The lowest free number: one of the standard streams is closed. Go opens
+	// /dev/null in its place, and the application must get that, not this.
+	if self <= 2 {
+		syscall.RawSyscall6(unix.SYS_CLOSE, self, 0, 0, 0, 0, 0)
+		return
+	}
+	newborn.self = int32(self)
+	// Go's handlers, which are there soon, must never run in the newborn.
+	all, old := ^uint64(0), uint64(0)
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
+	newborn.running = 1
+	const flags = newbornClone | unix.CLONE_VM | unix.CLONE_FILES | unix.CLONE_PIDFD | unix.CLONE_CHILD_CLEARTID | uintptr(unix.SIGCHLD)
+	top := (uintptr(unsafe.Pointer(&newborn.stack)) + unsafe.Sizeof(newborn.stack)) &^ 15
+	newborn.pid = bear(flags, top, &newborn.pidfd, &newborn.running)
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
+	if newborn.pid < 0 {
+		newborn.pid = 0
+		syscall.RawSyscall6(unix.SYS_CLOSE, self, 0, 0, 0, 0, 0)
+	}
+}
+
+//go:nosplit
+//go:norace
+func rawPid() uintptr {
+	pid, _, _ := syscall.RawSyscall6(unix.SYS_GETPID, 0, 0, 0, 0, 0, 0)
+	return pid
+}
+
+// beBorn does the first steps of every plan, package plan, in their order. They
+// are listed for the engine by newbornSteps.
+//
+//lint:ignore U1000 bear calls it, in entry_*.s
+//go:nosplit
+//go:norace
+func beBorn() {
+	if !firstSteps() {
+		newborn.failed = 1
+		syscall.RawSyscall6(unix.SYS_EXIT_GROUP, 125, 0, 0, 0, 0, 0)
+	}
+	for atomic.LoadInt32(&newborn.ready) == 0 {
+		syscall.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(&newborn.ready)), 0 /* FUTEX_WAIT */, 0, 0, 0, 0)
+	}
+	become(newborn.entry, newborn.program)
+}
+
+//go:nosplit
+//go:norace
+func firstSteps() bool {
+	hutch := unix.PollFd{Fd: newborn.self, Events: unix.POLLIN}
+	var none unix.Timespec
+	root := [...]byte{'/', 0}
+	if _, _, errno := syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0, 0); errno != 0 {
+		return false
+	}
+	// Hutch may have died before that was set.
+	if n, _, errno := syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&hutch)), 1, uintptr(unsafe.Pointer(&none)), 0, 0, 0); errno != 0 || n != 0 {
+		return false
+	}
+	if _, _, errno := syscall.RawSyscall6(unix.SYS_SETSID, 0, 0, 0, 0, 0, 0); errno != 0 {
+		return false
+	}
+	if _, _, errno := syscall.RawSyscall6(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0, 0); errno != 0 && errno != unix.ENOSYS {
+		return false
+	}
+	if _, _, errno := syscall.RawSyscall6(unix.SYS_UNSHARE, newbornUnshare, 0, 0, 0, 0, 0); errno != 0 {
+		return false
+	}
+	_, _, errno := syscall.RawSyscall6(unix.SYS_MOUNT, 0, uintptr(unsafe.Pointer(&root)), 0, unix.MS_REC|unix.MS_PRIVATE, 0, 0)
+	return errno == 0
+}
+
+// adoptable gives the process that was born before the runtime to the engine;
+// nil if there is none.
+var adoptable = theNewborn()
 
 func theNewborn() *native.Newborn {
-	n := C.the_newborn()
-	if n.pid < 0 {
+	if newborn.pid == 0 {
 		return nil
 	}
 	return &native.Newborn{
-		PID: int(n.pid), Pidfd: int(n.pidfd), Hutch: int(n.self),
-		Clone: C.CLONED, Steps: newbornSteps(),
-		Running: (*int32)(&n.running), Failed: (*int32)(&n.failed),
-		Go: func(entry, program uintptr) { C.let_go(C.uintptr_t(entry), C.uintptr_t(program)) },
+		PID: newborn.pid, Pidfd: int(newborn.pidfd), Hutch: int(newborn.self),
+		Clone: newbornClone, Steps: newbornSteps(),
+		Running: &newborn.running, Failed: &newborn.failed,
+		Go: func(entry, program uintptr) {
+			newborn.entry, newborn.program = entry, program
+			atomic.StoreInt32(&newborn.ready, 1)
+			syscall.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(&newborn.ready)), 1 /* FUTEX_WAKE */, 1, 0, 0, 0)
+		},
 	}
 }
 
-// newbornSteps is what be_born does.
+// newbornSteps is what beBorn does.
 func newbornSteps() []plan.Step {
 	return []plan.Step{
 		{Kind: plan.DieWithParent},
 		{Kind: plan.CheckParent},
 		{Kind: plan.NewSession},
 		{Kind: plan.NewKeyring},
-		{Kind: plan.Unshare, Bits: C.UNSHARED},
+		{Kind: plan.Unshare, Bits: newbornUnshare},
 		{Kind: plan.PrivateMounts},
 	}
 }

@@ -162,7 +162,7 @@ func (q *request) action(args []string, table []setting) error {
 
 func (q *request) prepareEngine() {
 	q.engine = native.New()
-	q.engine.Adopt(newborn)
+	q.engine.Adopt(adoptable)
 }
 
 // parse reads the whole command line before anything is done.
@@ -271,7 +271,7 @@ func (q *request) run() (runner.Result, error) {
 	if q.terminal != nil {
 		q.terminal.follow(s)
 	}
-	slimLater()
+	slim()
 	result, err := s.Wait()
 	result.Timing.PrepareSeconds = prepared.Seconds()
 	if q.kept != nil && !q.kept.Capped {

@@ -1,53 +1,7 @@
-//go:build cgo
-
 package main
 
-/*
-#define _GNU_SOURCE
-#include <errno.h>
-#include <signal.h>
-#include <sys/ioctl.h>
-#include <sys/prctl.h>
-#include <unistd.h>
-
-// guard starts a process that waits for hutch's end. Where that is not
-// announced by a byte, as after SIGKILL, it puts the terminal back. It has
-// nothing of hutch but the terminal and the pipe, and gets no signal of the
-// terminal's: it is in a group of its own, from where SIGTTOU must not stop it.
-// Of the C library it uses only what may be used between fork and exec in a
-// program of many threads (signal-safety(7)).
-static int guard(int terminal, int pipe, const void *found)
-{
-	sigset_t all, old;
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, &old);
-	int pid = fork();
-	if (pid == 0) {
-		char byte;
-		ssize_t n;
-		setpgid(0, 0);
-		prctl(PR_SET_NAME, "hutch-terminal", 0, 0, 0);
-		if (terminal != 3)
-			dup2(terminal, 3);
-		if (pipe == 3 || dup2(pipe, 4) < 0)
-			_exit(1);
-		close_range(0, 2, 0);
-		close_range(5, ~0U, 0);
-		while ((n = read(4, &byte, 1)) < 0 && errno == EINTR)
-			;
-		if (n == 0)
-			ioctl(3, TCSETS, found); // not waiting for output that nobody may read
-		_exit(0);
-	}
-	int saved = errno;
-	sigprocmask(SIG_SETMASK, &old, NULL);
-	errno = saved;
-	return pid;
-}
-*/
-import "C"
-
 import (
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -69,12 +23,63 @@ func newGuard(fd int, found *unix.Termios) (*guard, error) {
 		return nil, err
 	}
 	defer unix.Close(high)
-	pid, err := C.guard(C.int(fd), C.int(high), unsafe.Pointer(found))
-	if pid < 0 {
+	pid, errno := forkGuard(uintptr(fd), uintptr(high), found)
+	if errno != 0 {
 		unix.Close(p[1])
-		return nil, err
+		return nil, errno
 	}
 	return &guard{int(pid), p[1]}, nil
+}
+
+// guardName is what ps(1) shows.
+var guardName = [...]byte{'h', 'u', 't', 'c', 'h', '-', 't', 'e', 'r', 'm', 'i', 'n', 'a', 'l', 0}
+
+// forkGuard starts a process that waits for hutch's end. Where that is not
+// announced by a byte, as after SIGKILL, it puts the terminal back. It has
+// nothing of hutch but the terminal and the pipe, and gets no signal of the
+// terminal's: it is in a group of its own, from where SIGTTOU must not stop it.
+// It is a fork of one thread of many, so it makes raw system calls and nothing
+// else.
+//
+//go:nosplit
+//go:norace
+func forkGuard(terminal, pipe uintptr, found *unix.Termios) (uintptr, syscall.Errno) {
+	all, old := ^uint64(0), uint64(0)
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
+	pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	if errno == 0 && pid == 0 {
+		watch(terminal, pipe, found)
+	}
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
+	return pid, errno
+}
+
+// watch is what the guard does. It does not return.
+//
+//go:nosplit
+//go:norace
+func watch(terminal, pipe uintptr, found *unix.Termios) {
+	const ttyAt, pipeAt = 3, 4
+	var b byte
+	syscall.RawSyscall6(unix.SYS_SETPGID, 0, 0, 0, 0, 0, 0)
+	syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_NAME, uintptr(unsafe.Pointer(&guardName)), 0, 0, 0, 0)
+	if terminal != ttyAt {
+		syscall.RawSyscall6(unix.SYS_DUP3, terminal, ttyAt, 0, 0, 0, 0)
+	}
+	if _, _, errno := syscall.RawSyscall6(unix.SYS_DUP3, pipe, pipeAt, 0, 0, 0, 0); errno != 0 {
+		syscall.RawSyscall6(unix.SYS_EXIT_GROUP, 1, 0, 0, 0, 0, 0)
+	}
+	syscall.RawSyscall6(unix.SYS_CLOSE_RANGE, 0, ttyAt-1, 0, 0, 0, 0)
+	syscall.RawSyscall6(unix.SYS_CLOSE_RANGE, pipeAt+1, ^uintptr(0)>>32, 0, 0, 0, 0)
+	n, errno := uintptr(0), unix.EINTR
+	for errno == unix.EINTR {
+		n, _, errno = syscall.RawSyscall6(unix.SYS_READ, pipeAt, uintptr(unsafe.Pointer(&b)), 1, 0, 0, 0)
+	}
+	if errno == 0 && n == 0 {
+		// At once: TCSETS does not wait for output that nobody may read.
+		syscall.RawSyscall6(unix.SYS_IOCTL, ttyAt, unix.TCSETS, uintptr(unsafe.Pointer(found)), 0, 0, 0)
+	}
+	syscall.RawSyscall6(unix.SYS_EXIT_GROUP, 0, 0, 0, 0, 0, 0)
 }
 
 // dismiss ends a guard that is not needed any more.

@@ -1,0 +1,20 @@
+#!/bin/sh
+# carried.sh TAGS: builds the programs that hutch carries inside itself, and puts them where cmd/hutch embeds them.
+set -eu
+to=cmd/hutch/embedded
+new=$(mktemp -d)
+trap 'rm -rf "$new"' EXIT
+
+# Without cgo: it gives up its privileges on every thread, which a program with cgo cannot.
+CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags "$1" -ldflags '-s -w' -o "$new/hutch-pull" ./cmd/hutch-pull
+gzip -9 -n "$new/hutch-pull"
+
+# The one with a C library, libseccomp. Its version is a part of the names of cached filters.
+CGO_ENABLED=1 go build -trimpath -buildvcs=false -tags "$1" -ldflags '-s -w -linkmode external -extldflags "-static"' \
+  -o "$new/hutch-seccomp" ./cmd/hutch-seccomp
+"$new/hutch-seccomp" --version >"$new/hutch-seccomp.version"
+
+# An unchanged file keeps its time, and so Go's build cache.
+for file in "$new"/*; do
+  cmp -s "$file" "$to/${file##*/}" || cp "$file" "$to/${file##*/}"
+done
