@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"hutch/profiles"
+	"hutch/rootfs"
 	"hutch/runner"
 	"hutch/runner/native"
 	"hutch/runner/transfer"
@@ -248,13 +250,17 @@ func (c *copies) carryOut(s *runner.Spec, p runner.Process, result *runner.Resul
 		return nil
 	}
 	manyThreads()
+	records := copyRecords()
+	if records != nil {
+		records.Sweep() // what resists is for hutch gc to name
+	}
 	var failed []error
 	tree, owner := boxTree(p)
 	if tree == nil {
 		failed = append(failed, &runner.Error{Stage: runner.StageRun, Step: "copy out: the box's files are gone with it"})
 	} else {
 		defer tree.Close()
-		failed = c.carryAll(s, tree, owner)
+		failed = c.carryAll(s, tree, owner, records)
 	}
 	if len(failed) == 0 {
 		return nil
@@ -274,6 +280,16 @@ func (c *copies) carryOut(s *runner.Spec, p runner.Process, result *runner.Resul
 	return nil
 }
 
+// copyRecords says where copies are recorded whose making must not be cut off
+// unseen; nil where there is no such place.
+func copyRecords() *transfer.Records {
+	store, err := rootfs.DefaultStore()
+	if err != nil {
+		return nil
+	}
+	return &transfer.Records{Dir: filepath.Join(store, "copies")}
+}
+
 func boxTree(p runner.Process) (*os.File, native.Owner) {
 	b, ok := p.(interface {
 		Tree() *os.File
@@ -285,10 +301,10 @@ func boxTree(p runner.Process) (*os.File, native.Owner) {
 	return b.Tree(), b.Owner()
 }
 
-func (c *copies) carryAll(s *runner.Spec, tree *os.File, owner native.Owner) (failed []error) {
+func (c *copies) carryAll(s *runner.Spec, tree *os.File, owner native.Owner, records *transfer.Records) (failed []error) {
 	left := c.limit
 	for i, cp := range s.CopyOut {
-		n, err := outOne(s, tree, cp, c.targets[i], left, owner)
+		n, err := outOne(s, tree, cp, c.targets[i], transfer.PlaceOptions{Bytes: left, Records: records}, owner)
 		if err != nil {
 			failed = append(failed, &runner.Error{Stage: runner.StageRun, Step: "copy out " + cp.Source + " to " + cp.Target, Err: err, Hint: copyHint(err)})
 		}
@@ -298,7 +314,7 @@ func (c *copies) carryAll(s *runner.Spec, tree *os.File, owner native.Owner) (fa
 }
 
 // outOne has a helper pack, and places here. It gives the bytes written.
-func outOne(s *runner.Spec, tree *os.File, cp runner.Copy, to transfer.Target, limit int64, owner native.Owner) (int64, error) {
+func outOne(s *runner.Spec, tree *os.File, cp runner.Copy, to transfer.Target, o transfer.PlaceOptions, owner native.Owner) (int64, error) {
 	uid := int64(owner.UID)
 	if owner.One {
 		uid = 0
@@ -312,13 +328,13 @@ func outOne(s *runner.Spec, tree *os.File, cp runner.Copy, to transfer.Target, l
 		err error
 	}
 	done := make(chan placed, 1)
-	mask := os.FileMode(umask())
+	o.Umask = os.FileMode(umask())
 	go func() {
-		n, err := transfer.Place(r, to.Dir, to.Name, transfer.PlaceOptions{Bytes: limit, Umask: mask})
+		n, err := transfer.Place(r, to.Dir, to.Name, o)
 		r.Close()
 		done <- placed{n, err}
 	}()
-	err = helper(context.Background(), s, []string{"helper", "copy-out", cp.Source, number64(limit), number64(uid)}, tree, w)
+	err = helper(context.Background(), s, []string{"helper", "copy-out", cp.Source, number64(o.Bytes), number64(uid)}, tree, w)
 	w.Close()
 	p := <-done
 	switch {

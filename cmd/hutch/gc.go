@@ -15,7 +15,7 @@ func gcCommand() *cli.Command {
 		Name:  "gc",
 		Usage: "remove what killed runs left behind",
 		Description: `Only SIGKILL, or a crash of the machine, leaves something: a control group, a
-half-unpacked root. What belongs to a living run stays.`,
+half-unpacked root, a copy that was not done. What belongs to a living run stays.`,
 		OnUsageError: usageError,
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -23,7 +23,7 @@ half-unpacked root. What belongs to a living run stays.`,
 			}
 			// Each says what it removed, also when the next one fails.
 			var failed error
-			for _, collect := range []func() error{gcGroups, gcStore} {
+			for _, collect := range []func() error{gcGroups, gcStore, gcCopies} {
 				if err := collect(); err != nil && failed == nil {
 					failed = err
 				}
@@ -53,6 +53,22 @@ func gcStore() error {
 	}
 	if err != nil {
 		return &runner.Error{Stage: runner.StageRun, Step: "clean the store", Err: err, Hint: "it is cleaned by the user that it belongs to"}
+	}
+	return nil
+}
+
+// gcCopies removes what a copy out of a box left that was killed.
+func gcCopies() error {
+	records := copyRecords()
+	if records == nil {
+		return nil
+	}
+	removed, err := records.Sweep()
+	for _, path := range removed {
+		fmt.Println("removed half a copy, " + path)
+	}
+	if err != nil {
+		return &runner.Error{Stage: runner.StageRun, Step: "remove half a copy", Err: err, Hint: "remove it by hand, and run hutch gc again"}
 	}
 	return nil
 }

@@ -30,12 +30,15 @@ type PlaceOptions struct {
 	UID, GID int
 	// Umask is taken off the modes.
 	Umask fs.FileMode
+	// Records are told of each name that only SIGKILL would leave behind; nil is
+	// nobody.
+	Records *Records
 }
 
 // Place writes what Pack packed, as name in the directory dir, and says how
-// many bytes the files have. It is made under another name beside, so that
-// name is there whole or not at all; a regular file takes the place of a
-// regular file, and nothing else replaces anything.
+// many bytes the files have. It is made without a name, where it is a file, or
+// under another beside, so that name is there whole or not at all; a regular
+// file takes the place of a regular file, and nothing else replaces anything.
 func Place(r io.Reader, dir int, name string, o PlaceOptions) (size int64, err error) {
 	root, err := os.OpenRoot("/proc/self/fd/" + strconv.Itoa(dir))
 	if err != nil {
@@ -43,9 +46,10 @@ func Place(r io.Reader, dir int, name string, o PlaceOptions) (size int64, err e
 	}
 	defer root.Close()
 	// Short, so that the longest of names has room.
-	p := placer{root: root, temp: ".hutch-" + rand.Text()[:12], o: o, left: o.Bytes}
+	p := placer{root: root, dir: dir, temp: tempPrefix + rand.Text()[:12], o: o, left: o.Bytes}
+	defer p.close()
 	if err = p.all(tar.NewReader(r)); err == nil {
-		err = p.rename(dir, name)
+		err = p.rename(name)
 	}
 	if err != nil {
 		for _, h := range p.dirs { // which may forbid what comes next
@@ -59,12 +63,32 @@ func Place(r io.Reader, dir int, name string, o PlaceOptions) (size int64, err e
 
 type placer struct {
 	root *os.Root
+	dir  int
 	temp string
-	o    PlaceOptions
-	left int64
+	// unnamed is the file, made with O_TMPFILE, and gone with the process.
+	unnamed *os.File
+	noted   func() // ends the record of temp
+	o       PlaceOptions
+	left    int64
 	// The directories get their modes when they are filled.
 	dirs  []*tar.Header
 	isDir bool // of what is copied
+}
+
+func (p *placer) close() {
+	if p.unnamed != nil {
+		p.unnamed.Close()
+	}
+	if p.noted != nil {
+		p.noted()
+	}
+}
+
+// note has temp recorded before it is made.
+func (p *placer) note() {
+	if p.noted == nil && p.o.Records != nil {
+		p.noted = p.o.Records.note(p.dir, p.temp)
+	}
 }
 
 func (p *placer) all(t *tar.Reader) error {
@@ -103,12 +127,14 @@ func (p *placer) one(t *tar.Reader, h *tar.Header, name string) error {
 	var err error
 	switch {
 	case h.Typeflag == tar.TypeDir:
+		p.note()
 		err = p.root.Mkdir(name, 0o700)
 		h.Name = name
 		p.dirs = append(p.dirs, h)
 	case h.Typeflag == tar.TypeReg:
 		err = p.file(t, h, name)
 	case h.Typeflag == tar.TypeSymlink && p.o.Links:
+		p.note()
 		if err = p.root.Symlink(h.Linkname, name); err == nil && p.o.Chown {
 			err = p.root.Lchown(name, p.o.UID, p.o.GID)
 		}
@@ -126,7 +152,7 @@ func (p *placer) file(t *tar.Reader, h *tar.Header, name string) error {
 		return fmt.Errorf("has %d bytes, more than the %d that are left of the copy limit", h.Size, p.left)
 	}
 	p.left -= h.Size
-	f, err := p.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := p.create(name)
 	if err != nil {
 		return err
 	}
@@ -138,13 +164,38 @@ func (p *placer) file(t *tar.Reader, h *tar.Header, name string) error {
 	if err == nil {
 		err = f.Chmod(p.mode(h))
 	}
+	if err == nil {
+		at := unix.NsecToTimeval(h.ModTime.UnixNano())
+		err = unix.Futimes(int(f.Fd()), []unix.Timeval{at, at})
+	}
+	if f == p.unnamed {
+		return err
+	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	if err == nil {
-		err = p.root.Chtimes(name, h.ModTime, h.ModTime)
-	}
 	return err
+}
+
+// create makes a file. One that is copied by itself has no name until it is
+// whole, open(2) O_TMPFILE, so that nothing of it can be left behind; not every
+// file system can do that.
+func (p *placer) create(name string) (*os.File, error) {
+	if name == p.temp {
+		fd, err := unix.Openat(p.dir, ".", unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+		if err == nil {
+			p.unnamed = os.NewFile(uintptr(fd), name)
+			return p.unnamed, nil
+		}
+		p.note()
+	}
+	return p.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+}
+
+// link names the file that has none yet.
+func (p *placer) link(name string) error {
+	file := "/proc/self/fd/" + strconv.Itoa(int(p.unnamed.Fd()))
+	return unix.Linkat(unix.AT_FDCWD, file, p.dir, name, unix.AT_SYMLINK_FOLLOW)
 }
 
 func (p *placer) mode(h *tar.Header) fs.FileMode { return fs.FileMode(h.Mode) & 0o777 &^ p.o.Umask }
@@ -172,12 +223,10 @@ func (p *placer) finish() error {
 }
 
 // rename gives what was made its name.
-func (p *placer) rename(dir int, name string) error {
+func (p *placer) rename(name string) error {
+	dir := p.dir
 	if !p.isDir {
-		if err := Replaceable(dir, name); err != nil {
-			return err
-		}
-		return bare(p.root.Rename(p.temp, name))
+		return p.renameFile(name)
 	}
 	err := unix.Renameat2(dir, p.temp, dir, name, unix.RENAME_NOREPLACE)
 	if errors.Is(err, unix.EINVAL) { // not every file system knows the flag
@@ -187,6 +236,24 @@ func (p *placer) rename(dir int, name string) error {
 		return errors.New("is there already, and a directory replaces nothing")
 	}
 	return err
+}
+
+func (p *placer) renameFile(name string) error {
+	if err := Replaceable(p.dir, name); err != nil {
+		return err
+	}
+	if p.unnamed != nil {
+		err := p.link(name)
+		if !errors.Is(err, unix.EEXIST) {
+			return err
+		}
+		// Only a rename replaces, and it needs a name.
+		p.note()
+		if err := p.link(p.temp); err != nil {
+			return err
+		}
+	}
+	return bare(p.root.Rename(p.temp, name))
 }
 
 // Replaceable says what keeps name in dir from being made: it is there and no
