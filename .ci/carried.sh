@@ -9,6 +9,9 @@ trap 'rm -rf "$new"' EXIT
 CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags "$1" -ldflags '-s -w' -o "$new/hutch-pull" ./cmd/hutch-pull
 gzip -9 -n "$new/hutch-pull"
 
+# Not compressed: unpacking it would take longer than running it.
+CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags "$1" -ldflags '-s -w' -o "$new/hutch-scope" ./cmd/hutch-scope
+
 # The one with a C library, libseccomp. Its version is a part of the names of cached filters.
 CGO_ENABLED=1 go build -trimpath -buildvcs=false -tags "$1" -ldflags '-s -w -linkmode external -extldflags "-static"' \
   -o "$new/hutch-seccomp" ./cmd/hutch-seccomp

@@ -17,8 +17,8 @@ import (
 
 // embedded holds the programs that hutch carries inside itself, for what needs
 // libraries that would cost every start: hutch-pull, compressed, and
-// hutch-seccomp, not, for unpacking it would take longer than running it. Their
-// pages are read when one is run, and at no other time.
+// hutch-seccomp and hutch-scope, not, for unpacking them would take longer than
+// running them. Their pages are read when one is run, and at no other time.
 //
 //go:embed embedded
 var embedded embed.FS

@@ -28,9 +28,9 @@ func limitFacts() []host.Fact {
 	var facts []host.Fact
 	for i := range limitTrials {
 		t := &limitTrials[i]
-		facts = append(facts, limitFact("limit "+t.flag, t.limits, cgroup.Options{}))
+		facts = append(facts, limitFact("limit "+t.flag, t.limits, cgroup.Options{Scope: askScope}))
 	}
-	cpuTime := limitFact("limit cpu-time", cgroup.Limits{}, cgroup.Options{CPUTime: true})
+	cpuTime := limitFact("limit cpu-time", cgroup.Limits{}, cgroup.Options{CPUTime: true, Scope: askScope})
 	if cpuTime.Have {
 		cpuTime.Value += ", of all processes together"
 	} else {

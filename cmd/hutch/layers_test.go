@@ -23,7 +23,9 @@ func layers() map[string][]string {
 		"seccomp":       {},
 		"rootfs":        {"rootfs/registry"},
 		"runner/cgroup": {},
-		"runner/host":   {},
+		// With a library that runner/cgroup must not cost.
+		"runner/cgroup/scope": {},
+		"runner/host":         {},
 		// What hutch and hutch-pull say to each other; below rootfs.
 		"rootfs/registry": {},
 		// Carries files between host and box; the engine and the command line meet in it.
@@ -52,6 +54,8 @@ func layers() map[string][]string {
 		"cmd/hutch-pull": {"rootfs/registry"},
 		// The one that libseccomp is linked into.
 		"cmd/hutch-seccomp": {"seccomp"},
+		// The one that asks systemd.
+		"cmd/hutch-scope": {"runner/cgroup/scope"},
 		// Measures the binary from outside, as it does its peers.
 		"cmd/bench": {},
 	}
@@ -62,7 +66,7 @@ func layers() map[string][]string {
 var engines = [...]string{"runner/native", "runner/uml", "runner/kvm"}
 
 // single lists the modules that one package of ours wraps, so that they can be replaced.
-var single = [...]string{"github.com/pelletier/go-toml/v2", "github.com/urfave/cli/v2", "github.com/google/go-containerregistry"}
+var single = [...]string{"github.com/pelletier/go-toml/v2", "github.com/urfave/cli/v2", "github.com/google/go-containerregistry", "github.com/godbus/dbus/v5"}
 
 // A listedPackage is what `go list -json` says of a package.
 type listedPackage struct {

@@ -28,7 +28,7 @@ import (
 // then has to say is run_limits.txtar's business. Root always has some.
 func requireGroups(t *testing.T) {
 	t.Helper()
-	g, err := cgroup.New("", cgroup.Limits{Processes: 100}, cgroup.Options{NoSystemd: true})
+	g, err := cgroup.New("", cgroup.Limits{Processes: 100}, cgroup.Options{})
 	if err == nil {
 		g.Remove()
 		return

@@ -163,6 +163,7 @@ func (q *request) action(args []string, table []setting) error {
 func (q *request) prepareEngine() {
 	q.engine = native.New()
 	q.engine.Adopt(adoptable)
+	q.engine.AskSystemd(askScope)
 }
 
 // parse reads the whole command line before anything is done.

@@ -12,6 +12,7 @@
 package cgroup
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -33,9 +34,10 @@ type Options struct {
 	// Freezer also joins the v1 freezer, so that Kill cannot lose a race
 	// against a fork bomb that has no process limit. v2 does not need it.
 	Freezer bool
-	// NoSystemd forbids asking systemd for a scope when no writable subtree is
-	// there.
-	NoSystemd bool
+	// Scope, when no writable subtree is there, has systemd put a process into a
+	// new scope of that name, with its controllers delegated; nil: systemd is not
+	// asked. Package scope can.
+	Scope func(ctx context.Context, unit string, pid int) error
 }
 
 // A Group is one box's control group: one directory on v2, one for each

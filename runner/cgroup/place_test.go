@@ -283,15 +283,6 @@ func TestSharesOf(t *testing.T) {
 	}
 }
 
-func TestScopeCall(t *testing.T) {
-	got := strings.Join(scopeCall("hutch-1-2-3-4.scope", 7, 1000), " ")
-	const want = "--user --quiet call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager " +
-		"StartTransientUnit ssa(sv)a(sa(sv)) hutch-1-2-3-4.scope fail 3 PIDs au 1 7 Delegate b true CollectMode s inactive-or-failed 0"
-	if got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-}
-
 func FuzzParsers(f *testing.F) {
 	f.Add("4:memory:/a", "35 31 0:31 / /m rw - cgroup cgroup rw,memory", "0-3,5", "oom_kill 3")
 	f.Add("0::/../x", `28 27 0:25 / /sys\040x rw - cgroup2 c rw`, "1-", "8:0 rbytes=1 wbytes=2")

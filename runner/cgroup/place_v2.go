@@ -56,8 +56,8 @@ func (lay *layout) placeV2(need set, opt Options) (parent, error) {
 	if dir == "" && h.stepAside(need) == nil {
 		dir = h.self
 	}
-	if dir == "" && !opt.NoSystemd {
-		if path, err := systemdScope(h, need); err == nil {
+	if dir == "" {
+		if path, err := systemdScope(h, need, opt.Scope); err == nil {
 			dir = path
 		} else if !errors.Is(err, errNoSystemd) {
 			return parent{}, err

@@ -219,7 +219,7 @@ func TestWithoutDelegation(t *testing.T) {
 }
 
 func requireRefusal(t *testing.T) {
-	g, err := New("", Limits{Memory: 24 * mib}, Options{NoSystemd: true})
+	g, err := New("", Limits{Memory: 24 * mib}, Options{})
 	if err == nil {
 		cleanUp(t, g) // this user was given some
 		return

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"strings"
 	"time"
 
@@ -22,12 +21,8 @@ const systemdWait = 5 * time.Second
 // the scope's group, in which this process has stepped aside. Only systemd can
 // do that for an ordinary user: moving a process needs write access to a group
 // above both places, and that one belongs to root.
-//
-// It runs busctl(1) instead of linking a D-Bus library: that costs every start
-// of hutch nothing (README.md has the figures), and whoever has systemd has it.
-func systemdScope(h *hierarchy, need set) (string, error) {
-	busctl, err := exec.LookPath("busctl")
-	if err != nil || !exists("/run/systemd/system") {
+func systemdScope(h *hierarchy, need set, ask func(ctx context.Context, unit string, pid int) error) (string, error) {
+	if ask == nil || !exists("/run/systemd/system") {
 		return "", errNoSystemd
 	}
 	name, err := ownName()
@@ -36,33 +31,10 @@ func systemdScope(h *hierarchy, need set) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), systemdWait)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, busctl, scopeCall(name+".scope", os.Getpid(), os.Geteuid())...).CombinedOutput()
-	if err != nil {
-		return "", &Error{
-			Controller: need.first(), Op: "ask systemd for a delegated scope", Err: err,
-			Reason: strings.TrimSpace(string(out)), Remedy: scopeRemedy(need),
-		}
+	if err := ask(ctx, name+".scope", os.Getpid()); err != nil {
+		return "", &Error{Controller: need.first(), Op: "ask systemd for a delegated scope", Err: err, Remedy: scopeRemedy(need)}
 	}
 	return h.enterScope(ctx, name+".scope", need)
-}
-
-// scopeCall is the command line. The types: name, mode, properties as
-// (name, variant), and no auxiliary units.
-func scopeCall(unit string, pid, uid int) []string {
-	bus := "--system"
-	if uid != 0 {
-		bus = "--user"
-	}
-	return []string{
-		bus, "--quiet", "call",
-		"org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager",
-		"StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail",
-		"3",
-		"PIDs", "au", "1", itoa(int64(pid)),
-		"Delegate", "b", "true",
-		"CollectMode", "s", "inactive-or-failed",
-		"0",
-	}
 }
 
 func scopeRemedy(need set) string {

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"hutch/runner/cgroup/scope"
 )
 
 // systemdVar is set in the guest that has systemd as its process 1.
@@ -79,7 +81,7 @@ func TestSystemdScope(t *testing.T) {
 		if exists("/run/systemd/system") {
 			return // asking would move this process; the guest does that
 		}
-		if _, err := systemdScope(&hierarchy{}, memory); !errors.Is(err, errNoSystemd) {
+		if _, err := systemdScope(&hierarchy{}, memory, scope.Start); !errors.Is(err, errNoSystemd) {
 			t.Errorf("without systemd: %v", err)
 		}
 		return
@@ -88,15 +90,15 @@ func TestSystemdScope(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var scope string
+	var inScope string
 	if os.Geteuid() == 0 { // root would find a place without systemd
-		if scope, err = systemdScope(&lay.v2, memory|pids); err != nil {
+		if inScope, err = systemdScope(&lay.v2, memory|pids, scope.Start); err != nil {
 			t.Fatal(err)
 		}
-	} else if g, err := New("", Limits{Memory: 24 * mib}, Options{NoSystemd: true}); err == nil {
+	} else if g, err := New("", Limits{Memory: 24 * mib}, Options{}); err == nil {
 		t.Fatalf("%v was made without systemd: nothing to see", g.Paths())
 	}
-	g, err := New("", Limits{Memory: 24 * mib, Processes: 20}, Options{})
+	g, err := New("", Limits{Memory: 24 * mib, Processes: 20}, Options{Scope: scope.Start})
 	if err != nil {
 		out, _ := exec.Command("busctl", "--user", "list").CombinedOutput()
 		t.Fatalf("%v\n%s", err, out)
@@ -104,7 +106,7 @@ func TestSystemdScope(t *testing.T) {
 	defer cleanUp(t, g)
 	path := g.Paths()[0]
 	t.Logf("was in %s, made %s", lay.v2.self, path)
-	if !strings.Contains(path, ".scope/hutch-") || !strings.HasPrefix(path, scope) {
+	if !strings.Contains(path, ".scope/hutch-") || !strings.HasPrefix(path, inScope) {
 		t.Errorf("%s is not in a scope", path)
 	}
 	if _, status := run(t, g, eatMemory); !status.Signaled() {

@@ -27,6 +27,7 @@ type Engine struct {
 	sameIDs bool
 	lock    int                         // see Hold
 	fill    func(*os.File, Owner) error // see Fill
+	scope   func(ctx context.Context, unit string, pid int) error
 }
 
 // New is the native engine.
@@ -48,6 +49,12 @@ func (e *Engine) ids(s *runner.Spec) (ids, error) {
 
 func sameRange(m []plan.IDMap) []plan.IDMap {
 	return []plan.IDMap{{Inside: 0, Outside: 0, Count: m[0].Count}}
+}
+
+// AskSystemd gives the engine what asks systemd for a scope, cgroup.Options. It
+// is asked where control groups are not delegated yet.
+func (e *Engine) AskSystemd(scope func(ctx context.Context, unit string, pid int) error) {
+	e.scope = scope
 }
 
 // Name is "native".
@@ -95,7 +102,7 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 	for {
 		b := &box{
 			spec: s, plan: p, ids: ids, facts: &facts, user: [2]uint32{facts.UID, facts.GID},
-			pidfd: -1, status: -1, upper: -1, image: -1, lock: e.lock, copies: -1, tree: -1, kept: -1, fill: e.fill,
+			pidfd: -1, status: -1, upper: -1, image: -1, lock: e.lock, copies: -1, tree: -1, kept: -1, fill: e.fill, scope: e.scope,
 		}
 		err := b.start(e, stdio)
 		if err == nil {
@@ -149,6 +156,7 @@ type box struct {
 // starting is held while a box shares this process's memory.
 var starting sync.Mutex
 
+	scope        func(ctx context.Context, unit string, pid int) error // see AskSystemd
 // start is the whole of hutch's side of a start, in order.
 func (b *box) start(e *Engine, stdio runner.Stdio) error {
 	b.ownPipes(stdio)
