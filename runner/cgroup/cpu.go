@@ -78,20 +78,25 @@ func seconds(text, key string) *float64 {
 	return &s
 }
 
-// cpuacctUsage reads v1's counters, in nanoseconds.
+// cpuacctUsage reads v1's counters, in nanoseconds. Only their sum is counted:
+// user and system time are sampled at each tick, and tell no more than how to
+// part it. Without a sample all was the user's, as the kernel has it for a
+// process (cputime_adjust).
 func cpuacctUsage(d *dir, u *Usage) {
 	if d.v2 {
 		return
 	}
-	for _, f := range [...]struct {
-		file string
-		to   **float64
-	}{{"cpuacct.usage_user", &u.User}, {"cpuacct.usage_sys", &u.System}} {
-		if n := number(d.fd, f.file); n != nil {
-			s := float64(*n) / 1e9
-			*f.to = &s
-		}
+	all, user, system := number(d.fd, "cpuacct.usage"), number(d.fd, "cpuacct.usage_user"), number(d.fd, "cpuacct.usage_sys")
+	if all == nil || user == nil || system == nil {
+		return
 	}
+	sum := float64(*all) / 1e9
+	part := 0.0
+	if ticks := *user + *system; ticks > 0 {
+		part = sum * float64(*system) / float64(ticks)
+	}
+	rest := sum - part
+	u.User, u.System = &rest, &part
 }
 
 // CPUTime is the processor time of all that ever ran in the group, also of what
