@@ -11,6 +11,7 @@ import (
 // The core files; those of a controller stand at the head of its own file.
 const (
 	procsFile       = "cgroup.procs"
+	tasksFile       = "tasks"                  // v1
 	controllersFile = "cgroup.controllers"     // v2
 	subtreeFile     = "cgroup.subtree_control" // v2
 	killFile        = "cgroup.kill"            // v2, since Linux 5.14

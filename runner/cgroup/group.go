@@ -69,9 +69,72 @@ type dir struct {
 // Any error it returns is an *Error, or says which value of l is impossible;
 // nothing is left behind then.
 func New(name string, l Limits, opt Options) (*Group, error) {
+	p, err := Find(l, opt)
+	if err != nil {
+		return nil, err
+	}
+	return p.New(name)
+}
+
+// A Place is where a group with some limits is going to be.
+type Place struct {
+	limits Limits
+	placement
+}
+
+// Find finds it, and makes nothing yet: so that the time which that takes can be
+// spent beside other work. Its errors are those of New.
+func Find(l Limits, opt Options) (*Place, error) {
 	if err := l.Validate(); err != nil {
 		return nil, err
 	}
+	p, err := locate(l.controllers(), opt)
+	if err != nil {
+		return nil, err
+	}
+	return &Place{l, p}, nil
+}
+
+// V2 says that a process has to be born in the group, Group.FD.
+func (p *Place) V2() bool {
+	for _, d := range p.parents {
+		if d.v2 {
+			return true
+		}
+	}
+	return false
+}
+
+// Entered is how many of the group's directories a process has to enter, those
+// of v1: as many as Group.Tasks gives.
+func (p *Place) Entered() int {
+	n := 0
+	for _, d := range p.parents {
+		if !d.v2 {
+			n++
+		}
+	}
+	return n
+}
+
+// Entered is what the Place of such a group would say, without finding it: that
+// may move this process.
+func Entered(l Limits, opt Options) int {
+	lay, err := readLayout()
+	if err != nil {
+		return 0
+	}
+	need := l.controllers()
+	onV2 := need & lay.v2.offered()
+	var pl placement
+	if lay.placeV1(&pl, need&^onV2, extras(opt, onV2 != 0)) != nil {
+		return 0
+	}
+	return len(pl.parents)
+}
+
+// New makes the group; see the function of that name.
+func (p *Place) New(name string) (*Group, error) {
 	if name == "" {
 		var err error
 		if name, err = ownName(); err != nil {
@@ -80,12 +143,8 @@ func New(name string, l Limits, opt Options) (*Group, error) {
 	} else if strings.ContainsAny(name, "/\n") || name == "." || name == ".." || len(name) > 255 {
 		return nil, fmt.Errorf("cgroup name %q is not a single path element of at most 255 bytes", name)
 	}
-	places, err := locate(l.controllers(), opt)
-	if err != nil {
-		return nil, err
-	}
-	g := &Group{name: name, version: places.version, oom: oomWatch{eventfd: -1}}
-	if err := g.make(places, &l); err != nil {
+	g := &Group{name: name, version: p.version, oom: oomWatch{eventfd: -1}}
+	if err := g.make(p.placement, &p.limits); err != nil {
 		_ = g.Remove()
 		return nil, err
 	}
@@ -198,6 +257,39 @@ func (g *Group) Add(pid int) error {
 		}
 	}
 	return nil
+}
+
+// Tasks opens the files by which a process enters the group's v1 hierarchies by
+// itself: it writes "0" into each before it makes a thread, and execs. They are the caller's to close.
+func (g *Group) Tasks() (files []int, err error) {
+	for _, d := range g.dirs {
+		if d.v2 {
+			continue
+		}
+		fd, err := unix.Openat(d.fd, tasksFile, unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+		if err != nil {
+			for _, fd := range files {
+				unix.Close(fd)
+			}
+			return nil, &Error{Controller: d.ctl.first(), Op: "open " + d.path + "/" + tasksFile, Err: err, Reason: addReason(err)}
+		}
+		files = append(files, fd)
+	}
+	return files, nil
+}
+
+// Empty says that no process is in the group. Those that ended and were not
+// waited for do not count.
+func (g *Group) Empty() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range g.dirs {
+		// Not by their numbers: they may be of a namespace that is not seen from here.
+		if list, err := readAt(g.dirs[i].fd, procsFile); err != nil || list != "" {
+			return false
+		}
+	}
+	return !g.closed
 }
 
 func addReason(err error) string {

@@ -19,6 +19,8 @@ type files struct {
 	// Where they are wanted: a mounted file system, a lock that the reaper
 	// holds.
 	image, lock int
+	// groups is how many control groups the application enters by itself.
+	groups int
 	// listener is where the filter's listener is sent through; listen is that filter.
 	listener int
 	listen   *listeningFilter
@@ -62,7 +64,7 @@ func encode(p *plan.Plan, f files, n *Newborn, trace bool) (*encoder, error) {
 	if n != nil {
 		e.running, done = n.Running, len(n.Steps)
 	}
-	e.shared.slots = make([]int32, 3*len(p.Steps)+8)
+	e.shared.slots = make([]int32, 3*len(p.Steps)+8+4+f.groups)
 	e.box.ops = make([]op, 0, 3*len(p.Steps)+32)
 	e.app.ops = make([]op, 0, 160)
 	for _, prog := range []*program{&e.hutch, &e.box, &e.app} {

@@ -12,6 +12,8 @@ import (
 // surrender encodes the steps that give privilege up.
 func (e *encoder) surrender(s *plan.Step) {
 	switch s.Kind {
+	case plan.JoinLimits:
+		e.joinGroups()
 	case plan.Undumpable:
 		e.call(unix.SYS_PRCTL, val(unix.PR_SET_DUMPABLE), val(0))
 	case plan.AwaitReaper:

@@ -52,6 +52,8 @@ func hintStep(s *plan.Step, errno syscall.Errno) string {
 		return "the root has no such directory; choose one with --workdir"
 	case s.Kind == plan.Workdir:
 		return "the application's user must be able to enter it; choose another with --workdir"
+	case s.Kind == plan.JoinLimits && errno == unix.EINVAL:
+		return "a group of cgroup v1's cpu controller takes no real-time process: start hutch without chrt"
 	case s.Kind == plan.Rlimit:
 		return "a limit cannot be raised over the caller's own hard limit (ulimit -H)"
 	case s.Kind == plan.InstallSeccomp:

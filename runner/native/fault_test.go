@@ -56,6 +56,7 @@ func startChangedOn(s *runner.Spec, out *os.File, plans func(*plan.Plan), ops fu
 	if err = b.limit(); err != nil {
 		return b, err
 	}
+	f.groups = b.entered()
 	if b.enc, err = encode(p, f, nil, false); err != nil {
 		return b, err
 	}

@@ -32,19 +32,152 @@ func cgroupLimits(l runner.Limits) cgroup.Limits {
 	return c
 }
 
-// limit makes the control group, with all its limits, before the box is born.
+// limit finds the place of the control group. On cgroup v2 it makes it, with all
+// its limits, before the box is born, which is to be born in it.
 func (b *box) limit() error {
 	l := cgroupLimits(b.spec.Limits)
 	if l.Empty() && b.spec.Limits.CPUTime == 0 {
 		return nil
 	}
-	group, err := cgroup.New("", l, cgroup.Options{CPUTime: true})
-	if err == nil {
-		b.group = group
+	place, err := cgroup.Find(l, cgroup.Options{CPUTime: true, Scope: b.scope})
+	if err != nil {
+		return b.limitError(err)
+	}
+	if b.place = place; place.V2() {
+		return b.makeGroup()
+	}
+	return nil
+}
+
+// On cgroup v1 the application enters its groups by itself. Whoever writes
+// another's number into cgroup.procs waits until no process of the machine is
+// about to fork or end, for which the kernel needs an RCU grace period, 10 to
+// 20 ms, unless somebody has just had one. A process that writes 0 into tasks
+// moves nothing but itself, its one thread, and waits for nobody (cgroup1_tasks_write
+// and cgroup_procs_write_start in the kernel).
+
+// entered is how many groups those are.
+func (b *box) entered() int {
+	if b.place == nil {
+		return 0
+	}
+	return b.place.Entered()
+}
+
+// join makes those groups, while the box makes its mounts, and sends their files
+// to the application, which waits for them.
+func (b *box) join() error {
+	if b.place != nil && b.group == nil {
+		if err := b.makeGroup(); err != nil {
+			return err
+		}
+	}
+	if b.entered() == 0 {
 		return nil
 	}
-	if l.Empty() {
-		return nil // CPU time is then each process's own, and enforced says so
+	fail := func(err error) error {
+		return &runner.Error{Stage: runner.StageStart, Step: "hand over the control groups", Err: err, Hint: hintErrno(err)}
+	}
+	tasks, err := b.group.Tasks()
+	if err != nil {
+		return fail(err)
+	}
+	defer func() {
+		for _, fd := range tasks {
+			unix.Close(fd)
+		}
+	}()
+	for {
+		err = unix.Sendmsg(b.status, []byte{0}, unix.UnixRights(tasks...), nil, unix.MSG_NOSIGNAL)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil && b.enc.shared.failed == 0 {
+		return fail(err)
+	}
+	return nil
+}
+
+// joinGroups takes what join sends, and enters each group. The message's one
+// control message is four words of header, cmsg(3), and the descriptors: it is
+// read into the slots, which are then those of the descriptors.
+func (e *encoder) joinGroups() {
+	if e.files.groups == 0 {
+		return
+	}
+	const header = 4
+	first := e.newSlot("groups").v
+	for range header + e.files.groups - 1 {
+		e.newSlot("")
+	}
+	for i := range e.files.groups {
+		e.shared.slots[int(first)+header+i] = -1
+	}
+	iov := e.mem.words(uint64(e.mem.bytes([]byte{0})), 1)
+	control := address(&e.shared.slots[first])
+	msg := e.mem.words(0, 0, uint64(at(iov)), 1, uint64(control), uint64(4*(header+e.files.groups)), 0)
+	e.call(unix.SYS_RECVMSG, val(e.files.status), val(at(msg)), val(unix.MSG_CMSG_CLOEXEC))
+	zero := e.str("0")
+	for i := range e.files.groups {
+		e.call(unix.SYS_WRITE, arg{v: first + header + uintptr(i), ref: true}, zero, val(1))
+	}
+}
+
+// alone says that the application is in its groups without the reaper. They
+// are empty then, and can go, while the reaper ends: that takes the box's mounts
+// away, and longer than anything else of an end.
+func (b *box) alone() bool {
+	return b.group != nil && b.entered() > 0 && !b.place.V2() && b.spec.Init && b.terminal == nil
+}
+
+// settle waits until the application has ended and, where nobody else of the
+// box is left, takes what the group has counted, and removes it.
+func (b *box) settle() {
+	if b.settled = b.alone(); !b.settled {
+		return
+	}
+	b.scratch, b.last = receive(b.status), b.told()
+	if b.last != nil && b.group.Empty() {
+		b.account()
+		b.group.RemoveEmpty() // what that leaves is cleanup's
+	}
+}
+
+// An account is what a group says in the end.
+type account struct {
+	usage  cgroup.Usage
+	oom    bool // a process was killed at the group's own limit
+	counts bool // processor time
+}
+
+// account asks the group, once.
+func (b *box) account() {
+	if b.group == nil || b.accounted != nil {
+		return
+	}
+	a := &account{}
+	a.usage, _ = b.group.Usage() // nil is unknown
+	a.oom, _ = b.group.OOMKilled()
+	_, a.counts = b.group.CPUTime()
+	b.accounted = a
+}
+
+func (b *box) makeGroup() error {
+	group, err := b.place.New("")
+	if err != nil {
+		return b.limitError(err)
+	}
+	b.group = group
+	return nil
+}
+
+// limitError says what cannot be limited, and nothing where that is processor
+// time alone: it is then each process's own, and enforced says so.
+func (b *box) limitError(err error) error {
+	if cgroupLimits(b.spec.Limits).Empty() {
+		b.place = nil
+		return nil
 	}
 	e := &runner.Error{
 		Stage: runner.StageStart, Step: "limit the box", Err: err,
@@ -71,7 +204,7 @@ func (b *box) unlimited() []string {
 	if b.group != nil {
 		names = b.group.Missing()
 	}
-	if _, known := b.CPUTime(); b.spec.Limits.CPUTime > 0 && !known {
+	if b.spec.Limits.CPUTime > 0 && (b.accounted == nil || !b.accounted.counts) {
 		// RLIMIT_CPU bounds each process by itself.
 		names = append(names, "cpu-time of all processes together")
 	}
@@ -103,12 +236,4 @@ func (b *box) sweep() (wait func()) {
 		case <-time.After(sweepPatience):
 		}
 	}
-}
-
-// hintEnter is advice for a box that its own group does not take.
-func hintEnter(err error) string {
-	if errors.Is(err, unix.EINVAL) {
-		return "a group of cgroup v1's cpu controller takes no real-time process: start hutch without chrt"
-	}
-	return "hutch doctor says which limits can be had here"
 }

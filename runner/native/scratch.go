@@ -39,10 +39,13 @@ func (e *encoder) message() (msg []byte, fd *int32) {
 // is wanted. It reads the box's first message.
 func (b *box) scratchIsFull() bool {
 	scratch := -1
-	if b.terminal != nil {
+	switch {
+	case b.terminal != nil:
 		<-b.terminal.ended
 		scratch = b.terminal.scratch
-	} else {
+	case b.settled:
+		scratch = b.scratch
+	default:
 		scratch = receive(b.status)
 	}
 	if scratch < 0 {

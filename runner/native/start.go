@@ -137,7 +137,15 @@ type box struct {
 	watch  *watcher // of refused calls, nil without one
 	image  int      // the mounted file system that keeps the writes, -1 without one
 	upper  int      // what was written to memory, -1 when nobody wants it
-	group  *cgroup.Group
+	// place is where group goes, nil without limits that need one.
+	place *cgroup.Place
+	group *cgroup.Group
+	// settled: scratch and last are what the box and its reaper have said.
+	// accounted is what the group said last.
+	settled   bool
+	scratch   int
+	last      []byte
+	accounted *account
 	// oomKills says that a process of the box was killed for want of memory, by
 	// whatever limit.
 	oomKills bool
@@ -148,6 +156,7 @@ type box struct {
 	copies, tree int
 	kept         int // what becomes Tree
 	fill         func(*os.File, Owner) error
+	scope        func(ctx context.Context, unit string, pid int) error // see AskSystemd
 	// Descriptors are kept as numbers: an *os.File would set up Go's poller,
 	// which a start has no use for.
 	opened []int // closed when the box has started
@@ -156,7 +165,6 @@ type box struct {
 // starting is held while a box shares this process's memory.
 var starting sync.Mutex
 
-	scope        func(ctx context.Context, unit string, pid int) error // see AskSystemd
 // start is the whole of hutch's side of a start, in order.
 func (b *box) start(e *Engine, stdio runner.Stdio) error {
 	b.ownPipes(stdio)
@@ -164,6 +172,7 @@ func (b *box) start(e *Engine, stdio runner.Stdio) error {
 	if err := b.limit(); err != nil {
 		return err
 	}
+	f.groups = b.entered()
 	if e.born(b); b.newborn != nil {
 		b.pid, b.pidfd, f.self = b.newborn.PID, int32(b.newborn.Pidfd), b.newborn.Hutch
 	}
@@ -206,7 +215,11 @@ func (b *box) launch() error {
 			unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0)
 		}
 	}()
-	if err := b.admit(); err != nil {
+	err := b.admit()
+	if err == nil {
+		err = b.join()
+	}
+	if err != nil {
 		b.abort()
 		if s := b.enc.shared; s.failed != 0 { // the box failed first, and hutch for that
 			return b.explain(int(s.step), syscall.Errno(s.errno))
@@ -306,15 +319,9 @@ func (b *box) clone() error {
 	return &runner.Error{Stage: runner.StageStart, Step: "create the box's namespaces", Err: err, Hint: remedy}
 }
 
-// admit does hutch's steps and lets the box go on.
+// admit does hutch's steps and lets the box go on, up to where it waits for its
+// limits.
 func (b *box) admit() error {
-	if b.group != nil {
-		for _, procs := range b.group.Procs() {
-			if err := writeFile(procs, strconv.AppendInt(nil, int64(b.pid), 10)); err != nil {
-				return &runner.Error{Stage: runner.StageStart, Step: "enter the cgroup", Err: err, Hint: hintEnter(err)}
-			}
-		}
-	}
 	if err := b.ids.write(b.pid); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"hutch/runner"
+	"hutch/runner/cgroup"
 	"hutch/runner/plan"
 	"hutch/seccomp"
 )
@@ -17,7 +18,11 @@ func (e *Engine) WriteSyscalls(w io.Writer, s *runner.Spec) error {
 	if err != nil {
 		return err
 	}
-	enc, err := encode(p, files{stdio: [3]int{0, 1, 2}, self: 3, status: 4, reaper: 5}, nil, true)
+	f := files{stdio: [3]int{0, 1, 2}, self: 3, status: 4, reaper: 5}
+	if l := cgroupLimits(s.Limits); !l.Empty() || s.Limits.CPUTime > 0 {
+		f.groups = cgroup.Entered(l, cgroup.Options{CPUTime: true})
+	}
+	enc, err := encode(p, f, nil, true)
 	if err != nil {
 		return err
 	}

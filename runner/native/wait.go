@@ -47,6 +47,7 @@ func (b *box) Kill() error { return b.send(unix.SIGKILL) }
 func (b *box) Wait() (runner.Result, error) {
 	began := time.Now()
 	swept := b.sweep()
+	b.settle()
 	var ws unix.WaitStatus
 	var usage unix.Rusage
 	for {
@@ -60,6 +61,7 @@ func (b *box) Wait() (runner.Result, error) {
 		}
 	}
 	ended := time.Now()
+	b.account()
 	// They wrote before they ended, so this does not wait.
 	full := b.scratchIsFull()
 	full = b.keepIsFull() || full
@@ -84,6 +86,9 @@ func (b *box) Wait() (runner.Result, error) {
 func (b *box) told() []byte {
 	if b.terminal != nil {
 		return b.terminal.last
+	}
+	if b.last != nil {
+		return b.last
 	}
 	var word [4]byte
 	if readAll(b.status, word[:]) {
@@ -154,13 +159,10 @@ func (b *box) enforced() runner.Enforced {
 // measure takes from the control group what rusage cannot see: processes that
 // nobody waited for.
 func (b *box) measure(r *runner.Result) {
-	if b.group == nil {
+	if b.accounted == nil {
 		return
 	}
-	u, err := b.group.Usage()
-	if err != nil {
-		return
-	}
+	u := b.accounted.usage
 	b.oomKills = u.OOMKills != nil && *u.OOMKills > 0
 	for _, f := range []struct{ from, to **int64 }{
 		{&u.MemoryPeak, &r.Usage.MemoryPeakBytes},
@@ -186,9 +188,8 @@ func (b *box) blame(r *runner.Result, full bool) {
 		return
 	}
 	l := b.spec.Limits
-	oom, err := b.oomKilled()
 	switch {
-	case err == nil && oom:
+	case b.accounted != nil && b.accounted.oom:
 		r.Cause = runner.OutOfMemory
 		r.Message = fmt.Sprintf("the box used up its memory limit of %d bytes, and the kernel killed a process of it", l.MemoryBytes)
 	case l.CPUTime > 0 && overCPUTime(r, l.CPUTime):
@@ -203,13 +204,6 @@ func (b *box) blame(r *runner.Result, full bool) {
 	case b.oomKills:
 		r.Message = "the machine, or a group around hutch, ran out of memory, and the kernel killed a process of the box; its own limit was not reached"
 	}
-}
-
-func (b *box) oomKilled() (bool, error) {
-	if b.group == nil {
-		return false, nil
-	}
-	return b.group.OOMKilled()
 }
 
 // overCPUTime says whether RLIMIT_CPU ended the application: by SIGXCPU, which

@@ -70,9 +70,6 @@ func (b *builder) outside() {
 
 	b.by = Box
 	b.add(Step{Kind: AwaitHutch})
-	// By now hutch has put the box into its control groups: they are the root of
-	// what it sees of them, cgroup_namespaces(7).
-	b.add(Step{Kind: Unshare, Bits: unix.CLONE_NEWCGROUP})
 	// From here on the table of descriptors is the box's own.
 	b.add(Step{Kind: OwnFiles})
 	b.add(Step{Kind: Umask})

@@ -14,6 +14,8 @@ import (
 // To add an order: a row, with its reason.
 var orders = []struct{ a, b Kind }{
 	{MapIDs, AwaitHutch},            // nothing below works without ids
+	{JoinLimits, SetIDs},            // as who may
+	{JoinLimits, CloseFiles},        // through descriptors
 	{OwnFiles, OpenTerminal},        // the terminal is in the box's own table only
 	{OpenTerminal, HandTerminal},    //
 	{OwnTerminal, StartApp},         // the application is a job of its session

@@ -47,6 +47,7 @@ const (
 	MapIDs         Kind = "map-ids"
 	TakeTree       Kind = "take-tree"
 	AwaitHutch     Kind = "await-hutch"
+	JoinLimits     Kind = "join-limits"
 	OwnFiles       Kind = "own-files"
 	Umask          Kind = "umask"
 	Become         Kind = "become"

@@ -35,6 +35,10 @@ func (b *builder) surrender() error {
 		}
 	}
 	b.by = Application
+	// Until here hutch has made the groups, beside the box. With all rights still:
+	// they are to be the root of what the application sees, cgroup_namespaces(7).
+	b.add(Step{Kind: JoinLimits})
+	b.add(Step{Kind: Unshare, Bits: unix.CLONE_NEWCGROUP})
 	b.rlimits()
 	// The bounding set goes first: lowering it needs CAP_SETPCAP.
 	b.add(Step{Kind: DropBounding, Bits: b.allCaps() &^ caps})
