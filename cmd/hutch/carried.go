@@ -16,22 +16,28 @@ import (
 )
 
 // embedded holds the programs that hutch carries inside itself, for what needs
-// libraries that would cost every start: hutch-pull, compressed, and
-// hutch-seccomp and hutch-scope, not, for unpacking them would take longer than
+// libraries that would cost every start: hutch-pull and hutch-guest, compressed,
+// and hutch-seccomp and hutch-scope, not, for unpacking them would take longer than
 // running them. Their pages are read when one is run, and at no other time.
 //
 //go:embed embedded
 var embedded embed.FS
+
+// lacking is the error of a hutch that does not carry name, and for that reason
+// cannot do what.
+func lacking(name, what string) error {
+	return &runner.Error{
+		Stage: runner.StagePrepare, Step: fmt.Sprintf("this hutch was built without %s, and cannot %s", name, what),
+		Hint: "build it with make build",
+	}
+}
 
 // carried gives one of these as a file in memory that can be executed,
 // memfd_create(2). What says what hutch cannot do without it.
 func carried(name, what string) (*os.File, error) {
 	program, err := openCarried(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &runner.Error{
-			Stage: runner.StagePrepare, Step: fmt.Sprintf("this hutch was built without %s, and cannot %s", name, what),
-			Hint: "build it with make build",
-		}
+		return nil, lacking(name, what)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -78,6 +84,15 @@ func openCarried(name string) (io.ReadCloser, error) {
 
 // puller gives hutch-pull.
 func puller() (*os.File, error) { return carried("hutch-pull", "fetch images") }
+
+// guestProgram opens hutch-guest, which is put into the initial root of guests.
+func guestProgram() (io.ReadCloser, error) {
+	f, err := openCarried("hutch-guest")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, lacking("hutch-guest", "start a guest")
+	}
+	return f, err
+}
 
 // carriedVersion is what the build has written down of a carried program, or "none".
 func carriedVersion(name string) string {

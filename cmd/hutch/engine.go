@@ -58,13 +58,13 @@ func (c *engineChoice) engine(box *native.Engine) (runner.Engine, error) {
 	case "uml":
 		manyThreads()
 		filter, err := boxFilter("uml")
-		return &uml.Engine{Box: box, Filter: filter, Kernel: c.kernel, Kernels: umlKernels(), Cache: guestCache()}, err
+		return &uml.Engine{Box: box, Filter: filter, Kernel: c.kernel, Kernels: umlKernels(), Cache: guestCache(), Guest: guestProgram}, err
 	case "kvm":
 		manyThreads()
 		filter, err := boxFilter("kvm")
 		return &kvm.Engine{
 			Box: box, Filter: filter, Accel: c.accel, VCPUs: int(c.vcpus),
-			Kernel: c.kernel, Kernels: kvmKernels(), Cache: guestCache(),
+			Kernel: c.kernel, Kernels: kvmKernels(), Cache: guestCache(), Guest: guestProgram,
 		}, err
 	default:
 		return box, nil

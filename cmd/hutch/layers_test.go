@@ -56,6 +56,8 @@ func layers() map[string][]string {
 		"cmd/hutch-seccomp": {"seccomp"},
 		// The one that asks systemd.
 		"cmd/hutch-scope": {"runner/cgroup/scope"},
+		// Process 1 of guests.
+		"cmd/hutch-guest": {"runner/pid1"},
 		// Measures the binary from outside, as it does its peers.
 		"cmd/bench": {},
 	}

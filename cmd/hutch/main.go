@@ -10,7 +10,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"hutch/runner/pid1"
 	"hutch/seccomp"
 )
 
@@ -21,9 +20,6 @@ var (
 )
 
 func main() {
-	if pid1.Wanted() {
-		pid1.Main()
-	}
 	os.Exit(run(os.Args))
 }
 

@@ -2,8 +2,10 @@ package guest
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,8 +18,11 @@ import (
 
 // An Initramfs says what a guest's initial root consists of.
 type Initramfs struct {
-	// Init is the file that becomes process 1: hutch itself.
+	// Init is the file that becomes process 1. Where there is Program, it is the
+	// file that carries that, and only stands for it in the name of what is built.
 	Init string
+	// Program opens what becomes process 1.
+	Program func() (io.ReadCloser, error)
 	// Modules are loaded in this order, see Modules.
 	Modules []string
 	// Dir keeps what was built; empty means that there is no place to.
@@ -32,6 +37,10 @@ const initOwner = 0x7ffffffe
 // all that goes in.
 func (i Initramfs) Path() (string, error) {
 	fail := func(err error) (string, error) {
+		var why *runner.Error
+		if errors.As(err, &why) {
+			return "", why
+		}
 		return "", &runner.Error{Stage: runner.StagePrepare, Step: "build the guest's initial root", Err: err, Hint: "there must be room in " + i.Dir + ", or set XDG_CACHE_HOME to a directory that can be written"}
 	}
 	digest, err := i.digest()
@@ -63,7 +72,7 @@ func owned(name string) bool {
 // place, size and the time of its last change, which nobody can set back.
 func (i Initramfs) digest() (string, error) {
 	h := sha256.New()
-	fmt.Fprintf(h, "%d %d\n", Version, initOwner)
+	fmt.Fprintf(h, "%d %d %t\n", Version, initOwner, i.Program != nil)
 	for _, name := range append([]string{i.Init}, i.Modules...) {
 		var st unix.Stat_t
 		if err := unix.Stat(name, &st); err != nil {
@@ -112,7 +121,7 @@ func (i Initramfs) write(w io.Writer) error {
 			return err
 		}
 	}
-	if err := c.addFile("init", i.Init, 0o755); err != nil {
+	if err := i.addInit(c); err != nil {
 		return err
 	}
 	for n, m := range i.Modules {
@@ -121,6 +130,23 @@ func (i Initramfs) write(w io.Writer) error {
 		}
 	}
 	return c.close()
+}
+
+func (i Initramfs) addInit(c *cpioWriter) error {
+	if i.Program == nil {
+		return c.addFile("init", i.Init, 0o755)
+	}
+	f, err := i.Program()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	// Its size stands before it.
+	data, err := io.ReadAll(f)
+	if err != nil {
+		return err
+	}
+	return c.add(entry{name: "init", mode: cpioFile | 0o755, uid: initOwner, gid: initOwner, size: int64(len(data)), data: bytes.NewReader(data)})
 }
 
 // addFile adds the file from as name.

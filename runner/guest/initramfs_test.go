@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hutch/runner"
 )
 
 // The archive is one that cpio(1) unpacks, byte for byte, with its modules in
@@ -84,6 +87,37 @@ func TestInitramfs(t *testing.T) {
 		t.Errorf("%v, %v: a file that anybody could write was used", after, err)
 	}
 	if left, _ := filepath.Glob(in.Dir + "/.*"); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// A program that is carried by another file is process 1, not that file; and
+// that there is none is said in the carrier's own words.
+func TestInitramfsProgram(t *testing.T) {
+	t.Parallel()
+	carrier := filepath.Join(t.TempDir(), "hutch")
+	if err := os.WriteFile(carrier, []byte("carrier"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	in := Initramfs{Init: carrier, Dir: t.TempDir()}
+	bare, err := in.Path()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Program = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("program")), nil }
+	path, err := in.Path()
+	if err != nil || path == bare {
+		t.Fatalf("%s for both, %v", path, err)
+	}
+	if data, err := os.ReadFile(path); err != nil || !strings.Contains(string(data), "program") || strings.Contains(string(data), "carrier") {
+		t.Errorf("%q, %v", data, err)
+	}
+	in.Dir = t.TempDir()
+	in.Program = func() (io.ReadCloser, error) { return nil, &runner.Error{Step: "not built", Hint: "make build"} }
+	if _, err := in.Path(); err == nil || err.Error() != "not built" || runner.Hint(err) != "make build" {
+		t.Errorf("%v, hint %q", err, runner.Hint(err))
+	}
+	if left, _ := os.ReadDir(in.Dir); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }

@@ -5,6 +5,7 @@ package kvm
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 
@@ -34,8 +35,10 @@ type Engine struct {
 	Cache string
 	// Store is the store's directory, for the disks; empty: the default one.
 	Store string
-	// Init is the program that becomes process 1 of the guest; empty: the one
-	// that is running.
+	// Guest opens the program that becomes process 1 of the guest, hutch-guest,
+	// which the program that is running carries.
+	Guest func() (io.ReadCloser, error)
+	// Init is a file to take in its place.
 	Init string
 }
 
@@ -176,11 +179,11 @@ func (e *Engine) prepare(devices int, shares bool) (*prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	init := e.Init
-	if init == "" {
-		init = "/proc/self/exe"
+	root := guest.Initramfs{Init: e.Init, Modules: modules, Dir: e.Cache}
+	if e.Init == "" {
+		root.Init, root.Program = "/proc/self/exe", e.Guest
 	}
-	initramfs, err := guest.Initramfs{Init: init, Modules: modules, Dir: e.Cache}.Path()
+	initramfs, err := root.Path()
 	if err != nil {
 		return nil, err
 	}

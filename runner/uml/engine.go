@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,8 +41,10 @@ type Engine struct {
 	Cache string
 	// Store keeps the images of layers; empty: the default one.
 	Store string
-	// Init is the program that becomes process 1 of the guest; empty: the one
-	// that is running.
+	// Guest opens the program that becomes process 1 of the guest, hutch-guest,
+	// which the program that is running carries.
+	Guest func() (io.ReadCloser, error)
+	// Init is a file to take in its place.
 	Init string
 	// Boot and Answer bound how long a guest may take, as in guest.Machine.
 	Boot, Answer time.Duration
@@ -115,11 +118,11 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 	if err != nil {
 		return nil, err
 	}
-	init := e.Init
-	if init == "" {
-		init = "/proc/self/exe"
+	root := guest.Initramfs{Init: e.Init, Modules: k.Modules, Dir: e.Cache}
+	if e.Init == "" {
+		root.Init, root.Program = "/proc/self/exe", e.Guest
 	}
-	initramfs, err := guest.Initramfs{Init: init, Modules: k.Modules, Dir: e.Cache}.Path()
+	initramfs, err := root.Path()
 	if err != nil {
 		return nil, err
 	}

@@ -2,10 +2,12 @@ package uml
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,14 +58,18 @@ func descendants(pid int) (out []int) {
 	return out
 }
 
-// newEngine is one whose process 1 is the hutch that make built.
+// newEngine is one whose process 1 is the hutch-guest that make built.
 func newEngine(t *testing.T) *Engine {
 	t.Helper()
-	hutch, err := filepath.Abs("../../bin/hutch")
+	return &Engine{Box: native.New(), Cache: t.TempDir(), Store: t.TempDir(), Guest: openGuest, Boot: 40 * time.Second}
+}
+
+func openGuest() (io.ReadCloser, error) {
+	f, err := os.Open("../../cmd/hutch/embedded/hutch-guest.gz")
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	return &Engine{Box: native.New(), Cache: t.TempDir(), Store: t.TempDir(), Init: hutch, Boot: 40 * time.Second}
+	return gzip.NewReader(f)
 }
 
 // newSpec runs a command of busybox.
