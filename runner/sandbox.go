@@ -201,7 +201,8 @@ func null(flag int, after *[]*os.File) (*os.File, error) {
 	return f, nil
 }
 
-// Wait returns when nothing of the run is left and all output is copied.
+// Wait returns when nothing of the run is left and all output is copied; of a
+// run that its timeout ended, as far as the reader takes it at once.
 func (s *Sandbox) Wait() (Result, error) {
 	if s.Process == nil {
 		return Result{}, errors.New("sandbox has not been started")
@@ -210,7 +211,7 @@ func (s *Sandbox) Wait() (Result, error) {
 	close(s.stop)
 	s.watched.Wait()
 	s.closeAll()
-	s.copies.Wait()
+	s.drain()
 	// The application may have ended before what it wrote last was counted.
 	if s.output != nil && s.output.Exceeded() {
 		s.end(OutputLimit)
@@ -221,6 +222,28 @@ func (s *Sandbox) Wait() (Result, error) {
 	}
 	explainEnd(&r, s.Spec)
 	return r, err
+}
+
+// drainPatience is how long a run that was ended at its time waits for a reader.
+const drainPatience = time.Second
+
+// drain waits until what the application wrote is copied. Who reads nothing must
+// not hold up a run whose time is over: what is left then is dropped, and the
+// copy ends when the reader takes something or goes.
+func (s *Sandbox) drain() {
+	if s.ended != Timeout && s.ended != CPUTime && s.ctx.Err() == nil {
+		s.copies.Wait()
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		s.copies.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(drainPatience):
+	}
 }
 
 // Signal passes sig to the application.

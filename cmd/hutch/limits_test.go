@@ -389,3 +389,25 @@ func TestLimitsLeaveNothing(t *testing.T) {
 		}
 	}
 }
+
+// A run ends at its timeout also where hutch copies the output and nobody takes
+// it.
+func TestLimitTimeoutWithStuckReader(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	cmd := exec.Command("hutch", "run", "--timeout", "0.5s", "--output-limit", "1G", smallRoot(t), "sh", "-c", "while :; do echo y; done")
+	cmd.Stdout = w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stuck := time.AfterFunc(15*time.Second, func() { cmd.Process.Kill() })
+	defer stuck.Stop()
+	if cmd.Wait(); cmd.ProcessState.ExitCode() != 124 {
+		t.Errorf("ended with %v", cmd.ProcessState)
+	}
+}

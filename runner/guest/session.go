@@ -282,11 +282,14 @@ func (s *Session) Kill() error {
 	return nil
 }
 
+// drainPatience is how long a run that was killed waits for a reader.
+const drainPatience = 500 * time.Millisecond
+
 // Wait returns when nothing of the guest is left.
 func (s *Session) Wait() (runner.Result, error) {
 	<-s.ended
 	ran := time.Now()
-	s.copies.Wait()
+	s.drain()
 	// There is nothing to be shut down: what had to be written is.
 	s.m.Process.Kill()
 	end, err := s.m.Process.Wait()
@@ -298,6 +301,27 @@ func (s *Session) Wait() (runner.Result, error) {
 	r.Timing.RunSeconds = ran.Sub(s.began).Seconds()
 	r.Timing.CleanupSeconds = time.Since(ran).Seconds()
 	return r, nil
+}
+
+// drain waits until what has come is written. A run that was killed does not wait
+// for a reader that takes nothing.
+func (s *Session) drain() {
+	s.mu.Lock()
+	killed := s.killed
+	s.mu.Unlock()
+	if !killed {
+		s.copies.Wait()
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		s.copies.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(drainPatience):
+	}
 }
 
 // told is the guest's report in the host's words.

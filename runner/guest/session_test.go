@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +20,9 @@ type strangeGuest struct {
 	ends []*os.File // of the guest
 	once sync.Once
 	dead chan struct{}
+	// session is what it speaks with, once met is closed.
+	met     chan struct{}
+	session atomic.Pointer[Session]
 }
 
 func (g *strangeGuest) PID() int               { return 1 }
@@ -51,7 +55,7 @@ func visit(t *testing.T, stdout *os.File, act func(*strangeGuest)) (runner.Resul
 		}
 	}
 	g := &strangeGuest{
-		conn: NewConn(ends[0], ends[3]), ends: []*os.File{ends[0], ends[3], ends[5]}, dead: make(chan struct{}),
+		conn: NewConn(ends[0], ends[3]), ends: []*os.File{ends[0], ends[3], ends[5]}, dead: make(chan struct{}), met: make(chan struct{}),
 	}
 	g.conn.Acknowledge()
 	go func() {
@@ -64,6 +68,7 @@ func visit(t *testing.T, stdout *os.File, act func(*strangeGuest)) (runner.Resul
 			return
 		}
 		g.conn.Send(Started, 0, nil)
+		<-g.met
 		act(g)
 	}()
 	null, err := os.Open(os.DevNull)
@@ -76,6 +81,8 @@ func visit(t *testing.T, stdout *os.File, act func(*strangeGuest)) (runner.Resul
 	if err != nil {
 		t.Fatal(err)
 	}
+	g.session.Store(s)
+	close(g.met)
 	type end struct {
 		r   runner.Result
 		err error
@@ -210,5 +217,30 @@ func TestGuestGoneWhileItWrites(t *testing.T) {
 	})
 	if err == nil {
 		t.Error("no error")
+	}
+}
+
+// A run that is killed ends, whether or not anybody takes its output.
+func TestKilledWithStuckReader(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	defer r.Close()
+	killed := make(chan func() error, 1)
+	go func() {
+		kill := <-killed
+		time.Sleep(100 * time.Millisecond) // the pipe is full
+		kill()
+	}()
+	result, err := visit(t, w, func(g *strangeGuest) {
+		flood(g, func() {})
+		killed <- g.session.Load().Kill
+		drain(g.conn)
+	})
+	if err != nil || result.Signal != "SIGKILL" {
+		t.Errorf("%+v, %v", result, err)
 	}
 }
