@@ -15,7 +15,8 @@ const systemdVar = "CGROUP_TEST_SYSTEMD"
 
 // systemdInit hands the guest over to the host's own systemd, with units in
 // /run only: a manager for an ordinary user, as user@.service starts it but
-// without PAM, and the tests, first as that user, then as root.
+// without PAM, and the tests, as that user, once by the bus and once where there is
+// none, and as root.
 const systemdInit = `#!/bin/sh
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 mount -t proc proc /proc
@@ -26,6 +27,8 @@ cp %[2]q /mnt/cgroup.test
 mkdir -p /run/systemd/system /run/user/65534
 chown 65534:65534 /run/user/65534
 chmod 700 /run/user/65534
+mkdir /mnt/private
+ln -s /run/user/65534/systemd /mnt/private/systemd
 cat >/run/systemd/system/user@65534.service <<END
 [Unit]
 Requires=dbus.service
@@ -53,6 +56,7 @@ TTYPath=/dev/console
 TimeoutStartSec=90
 Environment=HOME=/mnt TMPDIR=/mnt XDG_RUNTIME_DIR=/run/user/65534 %[1]s=1 ` + systemdVar + `=1
 ExecStart=/mnt/cgroup.test -test.v %[3]s
+ExecStart=/usr/bin/env XDG_RUNTIME_DIR=/mnt/private /mnt/cgroup.test -test.v %[3]s
 ExecStart=+/mnt/cgroup.test -test.v %[3]s
 ExecStopPost=+/bin/sh -c 'echo "guest exit status \$EXIT_STATUS"; echo o >/proc/sysrq-trigger'
 END
@@ -68,7 +72,7 @@ func TestInSystemdGuest(t *testing.T) {
 		}
 	}
 	out := guest(t, systemdInit, "-test.run='^TestSystemdScope$'")
-	if !strings.Contains(out, "guest exit status 0\n") || strings.Count(out, "--- PASS: TestSystemdScope") != 2 {
+	if !strings.Contains(out, "guest exit status 0\n") || strings.Count(out, "--- PASS: TestSystemdScope") != 3 {
 		t.Errorf("%s", out)
 	} else if testing.Verbose() {
 		t.Log(out)

@@ -186,6 +186,9 @@ func (b *box) limitError(err error) error {
 	var why *cgroup.Error
 	if errors.As(err, &why) {
 		e.Hint = why.Remedy
+		said := *why
+		said.Remedy = "" // once is enough
+		e.Err = &said
 	}
 	return e
 }

@@ -6,7 +6,6 @@ package scope
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -49,15 +48,18 @@ func Start(ctx context.Context, unit string, pid int) error {
 // connect speaks to systemd by the bus, or where there is none, as on a machine
 // without dbus-user-session, by systemd's own socket.
 func connect(ctx context.Context) (*dbus.Conn, error) {
-	var errs []error
+	var failed error
 	for _, a := range addresses(os.Geteuid(), os.Getenv) {
 		conn, err := dial(ctx, a)
 		if err == nil {
 			return conn, nil
 		}
-		errs = append(errs, fmt.Errorf("%s: %w", a.address, err))
+		if err = fmt.Errorf("%s: %w", a.address, err); failed != nil {
+			err = fmt.Errorf("%w; %w", failed, err)
+		}
+		failed = err
 	}
-	return nil, errors.Join(errs...)
+	return nil, failed
 }
 
 // An address is where systemd may be spoken to, in D-Bus's words.
