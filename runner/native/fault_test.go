@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"hutch/runner"
+	"hutch/runner/cgroup"
+	"hutch/runner/host"
 	"hutch/runner/plan"
 )
 
@@ -190,6 +192,62 @@ func TestEveryCallFails(t *testing.T) {
 	}
 }
 
+// So it is with the calls by which the application enters its control groups,
+// which only a run with limits makes.
+func TestEveryCallIntoGroupsFails(t *testing.T) {
+	if have := host.CgroupDelegation(); !have.Have {
+		t.Skip("no control group is delegated to this user: " + have.Reason)
+	}
+	s := newSpec(t, "exit", "0")
+	s.Limits.MemoryBytes, s.Limits.Processes = 64<<20, 20
+	groups := cgroup.Entered(cgroupLimits(s.Limits), cgroup.Options{CPUTime: true})
+	into := func(e *encoder) (calls []*op) {
+		for i := range e.app.ops {
+			if planOf(t, s).Steps[e.app.ops[i].step].Kind == plan.JoinLimits {
+				calls = append(calls, &e.app.ops[i])
+			}
+		}
+		return calls
+	}
+	before := takeTrace(t)
+	for i := 0; ; i++ {
+		there, name := false, ""
+		b, err := startChanged(s, nil, func(e *encoder) {
+			calls := into(e)
+			if groups > 0 && len(calls) != 1+groups || groups == 0 && len(calls) != 0 {
+				t.Fatalf("%d calls for %d groups", len(calls), groups)
+			}
+			if there = i < len(calls); there {
+				calls[i].nr, name = 100000, fmt.Sprintf("call %d", i)
+			}
+		})
+		if !there {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r, err := ended(b); err != nil || r.ExitCode == nil || *r.ExitCode != 0 {
+				t.Errorf("unchanged: %v %v", r, err)
+			}
+			break
+		}
+		if err == nil {
+			ended(b)
+			t.Fatalf("%s: started all the same", name)
+		}
+		if e := asError(t, err); !strings.Contains(e.Error(), "enter the control groups") || e.Hint == "" {
+			t.Errorf("%s: %v, %q", name, e, e.Hint)
+		}
+		before.check(t, name)
+		if b.group != nil {
+			for _, dir := range b.group.Paths() {
+				if _, err := os.Stat(dir); err == nil {
+					t.Errorf("%s: %s is left", name, dir)
+				}
+			}
+		}
+	}
+}
+
 // ended is Wait, and nothing of what was handed out is kept.
 func ended(b *box) (runner.Result, error) {
 	r, err := b.Wait()
@@ -270,6 +328,6 @@ var kinds = []plan.Kind{
 	plan.MakeDir, plan.MakeFile, plan.MakeLink, plan.Place, plan.PlaceDevice, plan.Mask, plan.Protect,
 	plan.WriteProc, plan.Hostname, plan.LoopbackUp, plan.HandRoot, plan.AwaitCopies, plan.ReadOnlyRoot, plan.Undumpable, plan.StartApp,
 	plan.Rlimit, plan.DropBounding, plan.SetGroups, plan.SetIDs, plan.SetCaps, plan.Workdir, plan.Stdio,
-	plan.NoNewPrivs, plan.LandlockCreate, plan.LandlockAllow, plan.LandlockSelf, plan.CloseFiles,
+	plan.NoNewPrivs, plan.LandlockCreate, plan.LandlockAllow, plan.LandlockSelf, plan.CloseFiles, plan.JoinLimits,
 	plan.ResetSignals, plan.InstallSeccomp, plan.Execute, plan.ReaperFiles, plan.BecomeReaper,
 }
