@@ -3,20 +3,12 @@ package rootfs
 import (
 	"bufio"
 	"bytes"
-	"compress/bzip2"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
-
-	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
 )
-
-// dictMax bounds the memory that a zstd or xz stream may ask for; xz -9 needs
-// 64 MiB, zstd -19 8 MiB, zstd --ultra -22 128 MiB.
-const dictMax = 128 << 20
 
 // Decompress tells by content what r holds and gives the bytes inside. The
 // format is one of tar, gz, zst, xz, bz2; anything else is an error that says
@@ -35,32 +27,16 @@ func Decompress(r io.Reader) (io.ReadCloser, string, error) {
 		return io.NopCloser(br), format, nil
 	case "gz":
 		return io.NopCloser(&gzipReader{f: newInflater(br)}), format, nil
-	case "zst":
-		// One goroutine: more of them hand blocks around, and are slower here.
-		d, err := zstd.NewReader(br, zstd.WithDecoderLowmem(true), zstd.WithDecoderConcurrency(1),
-			zstd.WithDecoderMaxWindow(dictMax), zstd.WithDecoderMaxMemory(1<<62))
-		if err != nil {
-			return nil, "", err
-		}
-		return zstdReader{d}, format, nil
-	case "xz":
-		if err := checkXZ(head); err != nil {
-			return nil, "", err
-		}
-		d, err := xz.NewReader(br)
-		if err != nil {
-			return nil, "", damaged(err)
-		}
-		return io.NopCloser(errReader{d}), format, nil
-	case "bz2":
-		return io.NopCloser(errReader{bzip2.NewReader(br)}), format, nil
+	case "zst", "xz", "bz2":
+		d, err := openForeign(br, format, head)
+		return d, format, err
 	default:
 		return nil, "", fmt.Errorf("%s; a root is a tar, plain or compressed as .gz, .zst, .xz or .bz2", format)
 	}
 }
 
 // sniff names the format, or says in words what it is instead. To add a
-// format: a row here, a case above.
+// format: a row here, a case above, and one in openForeign.
 func sniff(head []byte) string {
 	has := func(at int, s string) bool { return len(head) >= at+len(s) && string(head[at:at+len(s)]) == s }
 	switch {
@@ -106,31 +82,6 @@ func sniff(head []byte) string {
 	return "is neither a tar nor compressed in a known way"
 }
 
-// checkXZ reads the dictionary size in the header of the first block, xz file
-// format 3.1 and 5.3.1: the reader would allocate whatever stands there.
-func checkXZ(head []byte) error {
-	if len(head) < 24 || head[12] == 0 {
-		return nil
-	}
-	at, flags := 14, head[13]
-	for _, bit := range [...]byte{0x40, 0x80} { // the optional sizes, as variable-length integers
-		if flags&bit != 0 {
-			for at < len(head) && head[at]&0x80 != 0 {
-				at++
-			}
-			at++
-		}
-	}
-	if at+2 >= len(head) || head[at] != 0x21 {
-		return nil // a filter that the reader refuses
-	}
-	b := head[at+2] & 0x3f
-	if size := uint64(2|b&1) << (b/2 + 11); size > dictMax {
-		return fmt.Errorf("needs a dictionary of %d MiB, more than %d; compress it with xz -9 or less", size>>20, dictMax>>20)
-	}
-	return nil
-}
-
 // damaged gives the errors of foreign readers one wording, and keeps those of
 // the source and "cut short" as they are.
 func damaged(err error) error {
@@ -153,28 +104,6 @@ type sourceError struct{ err error }
 
 func (e *sourceError) Error() string { return e.err.Error() }
 func (e *sourceError) Unwrap() error { return e.err }
-
-type errReader struct{ r io.Reader }
-
-func (r errReader) Read(p []byte) (int, error) {
-	n, err := r.r.Read(p)
-	return n, damaged(err)
-}
-
-type zstdReader struct{ d *zstd.Decoder }
-
-func (r zstdReader) Read(p []byte) (int, error) {
-	n, err := r.d.Read(p)
-	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
-		return n, fmt.Errorf("needs a window larger than %d MiB; compress it with less than zstd --long=27", dictMax>>20)
-	}
-	return n, damaged(err)
-}
-
-func (r zstdReader) Close() error {
-	r.d.Close()
-	return nil
-}
 
 // A gzipReader reads the members of a gzip file, RFC 1952, as one stream.
 type gzipReader struct {

@@ -79,6 +79,9 @@ func mountShare(sh guest.Share) error {
 	return unix.Mount(filepath.Join(target, sh.File), sh.Target, "", unix.MS_BIND, "")
 }
 
+// firstDisk is the disk that a guest has which has one.
+const firstDisk = "/sys/block/vda"
+
 // findDisk is the device file of a disk, also of one that is known by its
 // serial number; what is not there is mounted in vain.
 func findDisk(device string) string {
@@ -86,9 +89,13 @@ func findDisk(device string) string {
 	if !ok {
 		return device
 	}
+	// Where it nearly always is, see findPort.
+	if isCalled(firstDisk+"/serial", serial) {
+		return "/dev/" + filepath.Base(firstDisk)
+	}
 	files, _ := filepath.Glob("/sys/block/*/serial")
 	for _, f := range files {
-		if data, err := os.ReadFile(f); err == nil && strings.TrimSpace(string(data)) == serial {
+		if isCalled(f, serial) {
 			return "/dev/" + filepath.Base(filepath.Dir(f))
 		}
 	}
