@@ -157,7 +157,30 @@ func firstSteps() bool {
 	if _, _, errno := syscall.RawSyscall6(unix.SYS_UNSHARE, newbornUnshare, 0, 0, 0, 0, 0); errno != 0 {
 		return false
 	}
-	_, _, errno := syscall.RawSyscall6(unix.SYS_MOUNT, 0, uintptr(unsafe.Pointer(&root)), 0, unix.MS_REC|unix.MS_PRIVATE, 0, 0)
+	if _, _, errno := syscall.RawSyscall6(unix.SYS_MOUNT, 0, uintptr(unsafe.Pointer(&root)), 0, unix.MS_REC|unix.MS_PRIVATE, 0, 0); errno != 0 {
+		return false
+	}
+	return loopbackUp()
+}
+
+// loopbackUp sets lo's flags, netdevice(7).
+//
+//go:nosplit
+//go:norace
+func loopbackUp() bool {
+	var request struct { // struct ifreq
+		name  [16]byte
+		flags uint16
+		_     [22]byte
+	}
+	request.name[0], request.name[1] = 'l', 'o'
+	request.flags = unix.IFF_UP | unix.IFF_RUNNING
+	socket, _, errno := syscall.RawSyscall6(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0, 0, 0, 0)
+	if errno != 0 {
+		return false
+	}
+	_, _, errno = syscall.RawSyscall6(unix.SYS_IOCTL, socket, unix.SIOCSIFFLAGS, uintptr(unsafe.Pointer(&request)), 0, 0, 0)
+	syscall.RawSyscall6(unix.SYS_CLOSE, socket, 0, 0, 0, 0, 0)
 	return errno == 0
 }
 
@@ -190,5 +213,6 @@ func newbornSteps() []plan.Step {
 		{Kind: plan.NewKeyring},
 		{Kind: plan.Unshare, Bits: newbornUnshare},
 		{Kind: plan.PrivateMounts},
+		{Kind: plan.LoopbackUp},
 	}
 }

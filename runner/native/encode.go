@@ -44,6 +44,9 @@ type encoder struct {
 	// userns holds the mount_attr structs that want the box's user namespace,
 	// which exists only after clone.
 	userns [][]byte
+	// lent is a descriptor of the box in a table that is still hutch's, if it is
+	// more than 0.
+	lent *int32
 }
 
 type slotName struct {
