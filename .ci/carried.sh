@@ -9,12 +9,13 @@ trap 'rm -rf "$new"' EXIT
 CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags "$1" -ldflags '-s -w' -o "$new/hutch-pull" ./cmd/hutch-pull
 gzip -9 -n "$new/hutch-pull"
 
-# It has to start fast, in an emulator too. The tag leaves out what only the host needs.
-CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags "$1,hutch_guest" -ldflags '-s -w' -o "$new/hutch-guest" ./cmd/hutch-guest
+# It has to start fast, in an emulator too.
+CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags "$1" -ldflags '-s -w' -o "$new/hutch-guest" ./cmd/hutch-guest
 gzip -9 -n "$new/hutch-guest"
 
 # Not compressed: unpacking it would take longer than running it.
 CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags "$1" -ldflags '-s -w' -o "$new/hutch-scope" ./cmd/hutch-scope
+CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags "$1" -ldflags '-s -w' -o "$new/hutch-decompress" ./cmd/hutch-decompress
 
 # The one with a C library, libseccomp. Its version is a part of the names of cached filters.
 CGO_ENABLED=1 go build -trimpath -buildvcs=false -tags "$1" -ldflags '-s -w -linkmode external -extldflags "-static"' \

@@ -43,6 +43,8 @@ $importers"
 one_importer github.com/pelletier/go-toml/v2
 one_importer github.com/urfave/cli/v2
 one_importer github.com/google/go-containerregistry
+one_importer github.com/klauspost/compress
+one_importer github.com/ulikunitz/xz
 
 # Where shellcheck is missing, the scripts must at least parse.
 for script in .ci/run .ci/*.sh; do

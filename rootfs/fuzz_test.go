@@ -12,10 +12,12 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"hutch/rootfs/decode"
 )
 
 // fuzzMemory bounds what an archive may make the unpacker allocate.
-const fuzzMemory = dictMax + 32<<20
+const fuzzMemory = decode.DictMax + 32<<20
 
 // FuzzUnpack: whatever the bytes, nothing outside the tree changes, an error
 // leaves nothing behind, the limits hold, memory is bounded, and what was

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"hash"
 	"io"
 	"sync/atomic"
@@ -166,7 +165,12 @@ type stream struct {
 }
 
 // errNoMore is the end of the stream where an entry should begin.
-var errNoMore = fmt.Errorf("no end marker: %w", io.ErrUnexpectedEOF)
+var errNoMore error = noMore{}
+
+type noMore struct{}
+
+func (noMore) Error() string { return "no end marker: " + io.ErrUnexpectedEOF.Error() }
+func (noMore) Unwrap() error { return io.ErrUnexpectedEOF }
 
 // openStream starts the two goroutines; they end with ctx. The one that reads
 // r may hang in r.Read until that returns.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,10 +15,16 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hutch/rootfs/decode"
 )
 
 // TestMain lets the test binary be a second hutch process.
 func TestMain(m *testing.M) {
+	UseDecoder(func(format string, r io.Reader) (io.ReadCloser, error) {
+		d, err := decode.Open(format, r)
+		return inProcess{d}, demand(err)
+	})
 	switch os.Getenv("HUTCH_ROOTFS_HELPER") {
 	case "prepare": // unpack standard input, say so, and stay until killed
 		r, err := Prepare(context.Background(), Ref{Kind: KindTar, Path: "-"}, Options{
@@ -513,4 +520,19 @@ func TestSetuidInStore(t *testing.T) {
 	if err := as(); err != nil {
 		t.Errorf("the test does not bite: %v", err)
 	}
+}
+
+// inProcess decodes as hutch-decompress does, here.
+type inProcess struct{ io.ReadCloser }
+
+func (d inProcess) Read(p []byte) (int, error) {
+	n, err := d.ReadCloser.Read(p)
+	return n, demand(err)
+}
+
+func demand(err error) error {
+	if errors.Is(err, decode.ErrDemand) {
+		return &DemandError{err.Error()}
+	}
+	return err
 }

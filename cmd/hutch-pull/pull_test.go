@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 
+	"hutch/rootfs/confine"
 	"hutch/rootfs/registry"
 )
 
@@ -36,7 +37,7 @@ func TestMain(m *testing.M) {
 // confined prints the name of each attempt that succeeds.
 func confined(dir string) {
 	if os.Getenv("HUTCH_PULL_FREE") == "" {
-		if err := confine(); err != nil {
+		if err := confine.Self(readable[:]...); err != nil {
 			fmt.Println("confine:", err)
 			return
 		}

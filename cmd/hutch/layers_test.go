@@ -28,6 +28,9 @@ func layers() map[string][]string {
 		"runner/host":         {},
 		// What hutch and hutch-pull say to each other; below rootfs.
 		"rootfs/registry": {},
+		// For the programs that read what strangers have made.
+		"rootfs/confine": {},
+		"rootfs/decode":  {},
 		// Carries files between host and box; the engine and the command line meet in it.
 		"runner/transfer": {},
 		// 1
@@ -51,7 +54,9 @@ func layers() map[string][]string {
 		// 6: may import all, see check
 		"cmd/hutch": nil,
 		// Hutch's fetching program, which hutch carries inside itself and runs.
-		"cmd/hutch-pull": {"rootfs/registry"},
+		"cmd/hutch-pull": {"rootfs/registry", "rootfs/confine"},
+		// The one that takes apart what strangers have compressed.
+		"cmd/hutch-decompress": {"rootfs", "rootfs/confine", "rootfs/decode"},
 		// The one that libseccomp is linked into.
 		"cmd/hutch-seccomp": {"seccomp"},
 		// The one that asks systemd.
@@ -68,7 +73,7 @@ func layers() map[string][]string {
 var engines = [...]string{"runner/native", "runner/uml", "runner/kvm"}
 
 // single lists the modules that one package of ours wraps, so that they can be replaced.
-var single = [...]string{"github.com/pelletier/go-toml/v2", "github.com/urfave/cli/v2", "github.com/google/go-containerregistry", "github.com/godbus/dbus/v5"}
+var single = [...]string{"github.com/pelletier/go-toml/v2", "github.com/urfave/cli/v2", "github.com/google/go-containerregistry", "github.com/godbus/dbus/v5", "github.com/klauspost/compress", "github.com/ulikunitz/xz"}
 
 // A listedPackage is what `go list -json` says of a package.
 type listedPackage struct {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hutch/rootfs"
 	"hutch/seccomp"
 )
 
@@ -27,6 +28,7 @@ func main() {
 func run(args []string) int {
 	defer adoptable.Discard()
 	seccomp.UseCompiler(compiler{})
+	rootfs.UseDecoder(decode)
 	if len(args) > 1 && args[1] == "run" {
 		if status, ok := runFast(args[2:]); ok {
 			return status

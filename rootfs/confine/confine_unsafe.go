@@ -1,4 +1,6 @@
-package main
+// Package confine takes a program's privileges away, for those that hutch starts
+// to read what strangers have made.
+package confine
 
 import (
 	"errors"
@@ -15,18 +17,13 @@ import (
 // nobody is a user without files of its own.
 const nobody = 65534
 
-// readable is what resolving names and checking certificates may need. It is
-// looked at with the rights of nobody, or of an unprivileged caller.
-var readable = [...]string{
-	"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/services", "/etc/ssl", "/etc/pki",
-	"/run/systemd/resolve", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
-}
-
-// confine gives up, for all threads and for ever: root's identity, every
-// capability, new privileges, files (but for readable), and as far as the
+// Self gives up, for all threads and for ever: root's identity, every
+// capability, new privileges, files (but for what is below readable, looked at
+// with the rights of nobody or of an unprivileged caller), and as far as the
 // kernel's Landlock goes, listening sockets and other processes. What an old
-// kernel lacks is left out; an identity that cannot be given up is an error.
-func confine() error {
+// kernel lacks is left out; an identity that cannot be given up is an error. It
+// needs a program without cgo.
+func Self(readable ...string) error {
 	// Credential helpers have run; their secrets are of no use any more.
 	for _, e := range os.Environ() {
 		name, _, _ := strings.Cut(e, "=")
@@ -50,7 +47,7 @@ func confine() error {
 	if err := everywhere(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0); err != nil {
 		return fmt.Errorf("no_new_privs: %w", err)
 	}
-	return landlock()
+	return landlock(readable)
 }
 
 func dropIdentity() error {
@@ -113,7 +110,7 @@ func handled(abi int) (fs, net, scoped uint64) {
 	return fs, net, scoped
 }
 
-func landlock() error {
+func landlock(readable []string) error {
 	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
 		return nil // ENOSYS, EOPNOTSUPP: the kernel has none
