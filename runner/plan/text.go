@@ -132,7 +132,7 @@ func (s Step) plain() string {
 		{NewSession, "start a session"},
 		{NewKeyring, "join a new session keyring"},
 		{AwaitHutch, "wait for hutch"},
-		{JoinLimits, "enter the control groups of cgroup v1, if any"},
+		{JoinLimits, "enter the control groups (cgroup v1)"},
 		{OwnFiles, "own the table of file descriptors"},
 		{PrivateMounts, "make all mounts private"},
 		{HandTerminal, "hand the master of the terminal to hutch"},
