@@ -1,6 +1,8 @@
 package runner
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -58,6 +60,30 @@ type Usage struct {
 	WrittenBytes    *int64   `json:"written_bytes"`
 	ProcessesPeak   *int64   `json:"processes_peak"`
 	ContextSwitches *int64   `json:"context_switches"`
+	// Stalled is not written: a run that its timeout ended tells of it in Message.
+	Stalled Stalled `json:"-"`
+}
+
+// Stalled says for how long, in seconds, some process of the box could have run
+// and waited for a processor, for memory, for a disk; nil is unknown. Only
+// control groups of version 2 tell, package cgroup.
+type Stalled struct{ CPU, Memory, IO *float64 }
+
+// words tells of what a run spent a tenth or more of its time on, "" for nothing.
+func (s Stalled) words(wall float64) string {
+	var parts []string
+	for _, p := range [...]struct {
+		seconds *float64
+		what    string
+	}{{s.CPU, "for a processor"}, {s.Memory, "for memory"}, {s.IO, "for a disk"}} {
+		if p.seconds != nil && wall > 0 && *p.seconds >= wall/10 {
+			parts = append(parts, fmt.Sprintf("%.1f s %s", *p.seconds, p.what))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "; of that it waited " + strings.Join(parts, ", ")
 }
 
 // Timing is where the wall time went: preparing the root, starting the box up

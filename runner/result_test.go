@@ -43,7 +43,7 @@ func TestResultShape(t *testing.T) {
 	n, f := int64(1), 0.5
 	r := Result{
 		Version: ResultVersion, Engine: "native",
-		Usage:    Usage{&f, &f, &f, &n, &n, &n, &n, &n},
+		Usage:    Usage{&f, &f, &f, &n, &n, &n, &n, &n, Stalled{}},
 		Enforced: Enforced{Limits: []string{"memory"}, Missing: []string{}},
 		Denied:   []Denial{{What: "syscall"}},
 	}
@@ -140,5 +140,22 @@ func TestLimitNames(t *testing.T) {
 	}
 	if none := (Limits{Grace: time.Second}).Names(); none == nil || len(none) != 0 {
 		t.Errorf("%#v", none)
+	}
+}
+
+func TestStalledWords(t *testing.T) {
+	long, short := 8.04, 0.5
+	for _, tt := range []struct {
+		stalled Stalled
+		want    string
+	}{
+		{Stalled{}, ""},
+		{Stalled{CPU: &short}, ""},
+		{Stalled{CPU: &long, Memory: &short, IO: nil}, "; of that it waited 8.0 s for a processor"},
+		{Stalled{Memory: &long, IO: &long}, "; of that it waited 8.0 s for memory, 8.0 s for a disk"},
+	} {
+		if got := tt.stalled.words(10); got != tt.want {
+			t.Errorf("%+v: %q, want %q", tt.stalled, got, tt.want)
+		}
 	}
 }

@@ -219,6 +219,9 @@ func (s *Sandbox) Wait() (Result, error) {
 	r.Timing.StartSeconds = s.started.Seconds()
 	if s.ended != "" {
 		r.Cause, r.Message = s.ended, s.why
+		if s.ended == Timeout && r.Usage.WallSeconds != nil {
+			r.Message += r.Usage.Stalled.words(*r.Usage.WallSeconds)
+		}
 	}
 	explainEnd(&r, s.Spec)
 	return r, err

@@ -10,6 +10,7 @@ type Usage struct {
 	WrittenBytes  *int64   // to block devices
 	ProcessesPeak *int64   // processes and threads at one time
 	OOMKills      *int64   // processes killed for want of memory, by whatever limit
+	Stalled       Stalled  // waiting, v2 only
 }
 
 // Usage reads the counters. It is asked before Remove.
@@ -29,6 +30,9 @@ func (g *Group) Usage() (Usage, error) {
 		}
 		if d.v2 && !d.ctl.has(cpu) {
 			cpuUsage(d, &u) // v2 counts time without the controller
+		}
+		if d.v2 {
+			stalledUsage(d, &u)
 		}
 	}
 	return u, nil

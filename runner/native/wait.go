@@ -174,6 +174,7 @@ func (b *box) measure(r *runner.Result) {
 			*f.to = *f.from
 		}
 	}
+	r.Usage.Stalled = runner.Stalled(u.Stalled)
 	if u.User != nil && u.System != nil {
 		r.Usage.UserSeconds, r.Usage.SystemSeconds = u.User, u.System
 	}
