@@ -11,9 +11,9 @@ import (
 // guestFacts says which kernels guests would boot, and whether /dev/kvm runs
 // one: it is tried, up to a guest's first message.
 func guestFacts() []host.Fact {
-	u := &uml.Engine{Box: native.New(), Kernels: umlKernels(), Cache: guestCache()}
+	u := &uml.Engine{Box: native.New(), Kernels: umlKernels(), Cache: guestCache(), Guest: guestProgram}
 	filter, err := boxFilter("kvm")
-	k := &kvm.Engine{Box: native.New(), Filter: filter, Kernels: kvmKernels(), Cache: guestCache()}
+	k := &kvm.Engine{Box: native.New(), Filter: filter, Kernels: kvmKernels(), Cache: guestCache(), Guest: guestProgram}
 	facts := []host.Fact{kernelFact("kernel for uml", u.KernelPath), kernelFact("kernel for kvm", k.KernelPath)}
 	guest := host.Fact{Name: "kvm guest", Value: "ran up to its first message"}
 	if err == nil {

@@ -44,6 +44,9 @@ func (i Initramfs) Path() (string, error) {
 		}
 		return "", &runner.Error{Stage: runner.StagePrepare, Step: "build the guest's initial root", Err: err, Hint: "there must be room in " + i.Dir + ", or set XDG_CACHE_HOME to a directory that can be written"}
 	}
+	if i.Init == "" {
+		return fail(&runner.Error{Stage: runner.StagePrepare, Step: "the guest has no program for process 1", Hint: "the engine must be given one"})
+	}
 	digest, err := i.digest()
 	if err != nil {
 		return fail(err)

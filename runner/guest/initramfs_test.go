@@ -132,6 +132,9 @@ func TestInitramfsNoRoom(t *testing.T) {
 	if _, err := (Initramfs{Init: file, Dir: file + "/below"}).Path(); err == nil || !strings.Contains(err.Error(), "build the guest's initial root") {
 		t.Errorf("%v", err)
 	}
+	if _, err := (Initramfs{Dir: t.TempDir()}).Path(); err == nil || !strings.Contains(err.Error(), "no program for process 1") {
+		t.Errorf("%v", err)
+	}
 	if _, err := (Initramfs{Init: "/nope", Dir: t.TempDir()}).Path(); err == nil {
 		t.Error("an init that is not there was taken")
 	}

@@ -36,7 +36,7 @@ type Engine struct {
 	// Store is the store's directory, for the disks; empty: the default one.
 	Store string
 	// Guest opens the program that becomes process 1 of the guest, hutch-guest,
-	// which the program that is running carries.
+	// which the program that is running carries. Required, or Init.
 	Guest func() (io.ReadCloser, error)
 	// Init is a file to take in its place.
 	Init string
@@ -180,7 +180,7 @@ func (e *Engine) prepare(devices int, shares bool) (*prepared, error) {
 		return nil, err
 	}
 	root := guest.Initramfs{Init: e.Init, Modules: modules, Dir: e.Cache}
-	if e.Init == "" {
+	if e.Init == "" && e.Guest != nil {
 		root.Init, root.Program = "/proc/self/exe", e.Guest
 	}
 	initramfs, err := root.Path()

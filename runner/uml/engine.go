@@ -42,7 +42,7 @@ type Engine struct {
 	// Store keeps the images of layers; empty: the default one.
 	Store string
 	// Guest opens the program that becomes process 1 of the guest, hutch-guest,
-	// which the program that is running carries.
+	// which the program that is running carries. Required, or Init.
 	Guest func() (io.ReadCloser, error)
 	// Init is a file to take in its place.
 	Init string
@@ -119,7 +119,7 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 		return nil, err
 	}
 	root := guest.Initramfs{Init: e.Init, Modules: k.Modules, Dir: e.Cache}
-	if e.Init == "" {
+	if e.Init == "" && e.Guest != nil {
 		root.Init, root.Program = "/proc/self/exe", e.Guest
 	}
 	initramfs, err := root.Path()
