@@ -51,16 +51,29 @@ func runFast(args []string) (status int, ok bool) {
 	table := slices.Concat(q.settings(), q.terminalSettings(), q.copies.settings(), settings())
 	set := flag.NewFlagSet("run", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
+	given := flagNames(args)
 	for i := range table {
-		set.Var(&table[i], table[i].name, "")
-		if table[i].alias != "" {
-			set.Var(&table[i], table[i].alias, "")
+		for _, name := range [...]string{table[i].name, table[i].alias} {
+			if name != "" && slices.Contains(given, name) { // the others are not asked for
+				set.Var(&table[i], name, "")
+			}
 		}
 	}
 	if set.Parse(args) != nil {
 		return 0, false
 	}
 	return exitStatus(q.action(set.Args(), table)), true
+}
+
+// flagNames is the names of all that could be flags.
+func flagNames(args []string) (names []string) {
+	for _, a := range args {
+		if strings.HasPrefix(a, "-") {
+			name, _, _ := strings.Cut(strings.TrimLeft(a, "-"), "=")
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // A request is what the command line of hutch run asks for.

@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -152,13 +153,27 @@ func hasRootMount(mountinfo string) bool {
 // sysctl reads one, named with slashes; "" when it is not there.
 func sysctl(name string) string { return strings.TrimSpace(readSmall("/proc/sys/" + name)) }
 
-// readSmall is a file's text, "" when it cannot be read.
+// readSmall is a file's text, "" when it cannot be read. Package os would ask
+// first whether the file can be polled, with ten system calls for the first one.
 func readSmall(path string) string {
-	text, err := os.ReadFile(path)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return ""
 	}
-	return string(text)
+	defer unix.Close(fd)
+	text := make([]byte, 0, 1024)
+	for {
+		n, err := unix.Read(fd, text[len(text):cap(text)])
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return ""
+		case n == 0:
+			return string(text)
+		default:
+			text = slices.Grow(text[:len(text)+n], 1024)
+		}
+	}
 }
 
 func itoa[T int | uint32 | uint64](n T) string { return strconv.FormatUint(uint64(n), 10) }
