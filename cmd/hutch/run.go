@@ -153,6 +153,9 @@ func (q *request) action(args []string, table []setting) error {
 		q.result.write(runner.Result{}, err) // the command line is told first of what is wrong
 		return err
 	}
+	if q.resultTo == "" {
+		q.engine.Uncounted()
+	}
 	if q.showSchema {
 		_, err := os.Stdout.WriteString(runner.ResultSchema)
 		return err
@@ -256,7 +259,7 @@ func (q *request) run() (runner.Result, error) {
 		return runner.Result{}, err
 	}
 	if q.dryRun != "" {
-		return runner.Result{}, dryRun(q.dryRun, spec)
+		return runner.Result{}, dryRun(q.dryRun, spec, q.engine)
 	}
 	prepared := time.Since(began)
 	engine, err := q.choice.engine(q.engine)
@@ -423,16 +426,16 @@ func (q *request) resolve(root *rootfs.Root) (spec *runner.Spec, err error) {
 	return spec, spec.Validate()
 }
 
-func dryRun(what string, spec *runner.Spec) error {
+func dryRun(what string, spec *runner.Spec, engine *native.Engine) error {
 	if what == "spec" {
 		e := json.NewEncoder(os.Stdout)
 		e.SetIndent("", "  ")
 		return e.Encode(spec)
 	}
 	if what == "syscalls" {
-		return native.New().WriteSyscalls(os.Stdout, spec)
+		return engine.WriteSyscalls(os.Stdout, spec)
 	}
-	p, err := native.New().Plan(spec)
+	p, err := engine.Plan(spec)
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func startChangedOn(s *runner.Spec, out *os.File, plans func(*plan.Plan), ops fu
 	if plans != nil {
 		plans(p)
 	}
-	b := &box{spec: s, plan: p, ids: ids, facts: &facts, pidfd: -1, status: -1, upper: -1, image: -1, copies: -1, tree: -1, kept: -1}
+	b := &box{spec: s, plan: p, ids: ids, facts: &facts, pidfd: -1, status: -1, upper: -1, image: -1, copies: -1, tree: -1, kept: -1, groups: New().groups(s)}
 	b.fill = func(*os.File, Owner) error { return nil }
 	defer func() {
 		if err != nil {

@@ -32,6 +32,11 @@ func cgroupLimits(l runner.Limits) cgroup.Limits {
 	return c
 }
 
+// groups is what the control groups of s are to do besides limiting.
+func (e *Engine) groups(s *runner.Spec) cgroup.Options {
+	return cgroup.Options{CPUTime: !e.uncounted || s.Limits.CPUTime > 0, Scope: e.scope}
+}
+
 // limit finds the place of the control group. On cgroup v2 it makes it, with all
 // its limits, before the box is born, which is to be born in it.
 func (b *box) limit() error {
@@ -39,7 +44,7 @@ func (b *box) limit() error {
 	if l.Empty() && b.spec.Limits.CPUTime == 0 {
 		return nil
 	}
-	place, err := cgroup.Find(l, cgroup.Options{CPUTime: true, Scope: b.scope})
+	place, err := cgroup.Find(l, b.groups)
 	if err != nil {
 		return b.limitError(err)
 	}
@@ -109,7 +114,7 @@ func (e *encoder) joinGroups() {
 	const header = 4
 	first := e.newSlot("groups").v
 	for range header + e.files.groups - 1 {
-		e.newSlot("")
+		e.newSlot("control group")
 	}
 	for i := range e.files.groups {
 		e.shared.slots[int(first)+header+i] = -1

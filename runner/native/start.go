@@ -28,6 +28,8 @@ type Engine struct {
 	lock    int                         // see Hold
 	fill    func(*os.File, Owner) error // see Fill
 	scope   func(ctx context.Context, unit string, pid int) error
+	// uncounted: see Uncounted.
+	uncounted bool
 }
 
 // New is the native engine.
@@ -50,6 +52,10 @@ func (e *Engine) ids(s *runner.Spec) (ids, error) {
 func sameRange(m []plan.IDMap) []plan.IDMap {
 	return []plan.IDMap{{Inside: 0, Outside: 0, Count: m[0].Count}}
 }
+
+// Uncounted says that nobody will ask what boxes used: no control group is made
+// for that alone. Result.Usage then has what is known without.
+func (e *Engine) Uncounted() { e.uncounted = true }
 
 // AskSystemd gives the engine what asks systemd for a scope, cgroup.Options. It
 // is asked where control groups are not delegated yet.
@@ -102,7 +108,7 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 	for {
 		b := &box{
 			spec: s, plan: p, ids: ids, facts: &facts, user: [2]uint32{facts.UID, facts.GID},
-			pidfd: -1, status: -1, upper: -1, image: -1, lock: e.lock, copies: -1, tree: -1, kept: -1, fill: e.fill, scope: e.scope,
+			pidfd: -1, status: -1, upper: -1, image: -1, lock: e.lock, copies: -1, tree: -1, kept: -1, fill: e.fill, groups: e.groups(s),
 		}
 		err := b.start(e, stdio)
 		if err == nil {
@@ -156,7 +162,7 @@ type box struct {
 	copies, tree int
 	kept         int // what becomes Tree
 	fill         func(*os.File, Owner) error
-	scope        func(ctx context.Context, unit string, pid int) error // see AskSystemd
+	groups       cgroup.Options
 	// Descriptors are kept as numbers: an *os.File would set up Go's poller,
 	// which a start has no use for.
 	opened []int // closed when the box has started

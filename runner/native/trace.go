@@ -20,7 +20,7 @@ func (e *Engine) WriteSyscalls(w io.Writer, s *runner.Spec) error {
 	}
 	f := files{stdio: [3]int{0, 1, 2}, self: 3, status: 4, reaper: 5}
 	if l := cgroupLimits(s.Limits); !l.Empty() || s.Limits.CPUTime > 0 {
-		f.groups = cgroup.Entered(l, cgroup.Options{CPUTime: true})
+		f.groups = cgroup.Entered(l, e.groups(s))
 	}
 	enc, err := encode(p, f, nil, true)
 	if err != nil {
