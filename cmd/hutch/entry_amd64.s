@@ -42,7 +42,9 @@ TEXT ·bear(SB), NOSPLIT, $0-40
 
 child:
 	XORL BP, BP // the end of the chain of frames
-	CALL ·beBorn(SB)
+	// By address: the linker would take its stack for the caller's.
+	MOVQ $·beBorn(SB), AX
+	CALL AX
 	INT  $3
 
 // func become(entry, program uintptr)

@@ -31,7 +31,9 @@ TEXT ·bear(SB), NOSPLIT, $0-40
 child:
 	MOVD ZR, R29 // the end of the chain of frames
 	SUB  $64, RSP
-	CALL ·beBorn(SB)
+	// By address: the linker would take its stack for the caller's.
+	MOVD $·beBorn(SB), R0
+	CALL (R0)
 	BRK
 
 // func become(entry, program uintptr)
