@@ -251,9 +251,7 @@ func (c *copies) carryOut(s *runner.Spec, p runner.Process, result *runner.Resul
 	}
 	manyThreads()
 	records := copyRecords()
-	if records != nil {
-		records.Sweep() // what resists is for hutch gc to name
-	}
+	records.Sweep() // what resists is for hutch gc to name
 	var failed []error
 	tree, owner := boxTree(p)
 	if tree == nil {
@@ -281,11 +279,11 @@ func (c *copies) carryOut(s *runner.Spec, p runner.Process, result *runner.Resul
 }
 
 // copyRecords says where copies are recorded whose making must not be cut off
-// unseen; nil where there is no such place.
+// unseen; nowhere for a user without a home.
 func copyRecords() *transfer.Records {
 	store, err := rootfs.DefaultStore()
 	if err != nil {
-		return nil
+		return &transfer.Records{}
 	}
 	return &transfer.Records{Dir: filepath.Join(store, "copies")}
 }

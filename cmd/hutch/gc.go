@@ -59,11 +59,7 @@ func gcStore() error {
 
 // gcCopies removes what a copy out of a box left that was killed.
 func gcCopies() error {
-	records := copyRecords()
-	if records == nil {
-		return nil
-	}
-	removed, err := records.Sweep()
+	removed, err := copyRecords().Sweep()
 	for _, path := range removed {
 		fmt.Println("removed half a copy, " + path)
 	}

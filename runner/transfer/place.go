@@ -30,8 +30,9 @@ type PlaceOptions struct {
 	UID, GID int
 	// Umask is taken off the modes.
 	Umask fs.FileMode
-	// Records are told of each name that only SIGKILL would leave behind; nil is
-	// nobody.
+	// Records are told of each name that only SIGKILL would leave behind. Nil is
+	// for directories in which nobody else places anything, a box's own: what was
+	// left there by a copy before, in a root that is kept, is removed.
 	Records *Records
 }
 
@@ -46,7 +47,7 @@ func Place(r io.Reader, dir int, name string, o PlaceOptions) (size int64, err e
 	}
 	defer root.Close()
 	// Short, so that the longest of names has room.
-	p := placer{root: root, dir: dir, temp: tempPrefix + rand.Text()[:12], o: o, left: o.Bytes}
+	p := placer{root: root, dir: dir, temp: tempPrefix + rand.Text()[:tempLength], o: o, left: o.Bytes}
 	defer p.close()
 	if err = p.all(tar.NewReader(r)); err == nil {
 		err = p.rename(name)
@@ -86,10 +87,39 @@ func (p *placer) close() {
 
 // note has temp recorded before it is made.
 func (p *placer) note() {
-	if p.noted == nil && p.o.Records != nil {
+	switch {
+	case p.noted != nil:
+	case p.o.Records != nil:
 		p.noted = p.o.Records.note(p.dir, p.temp)
+	default:
+		p.noted = func() {}
+		p.removeStale()
 	}
 }
+
+// removeStale removes what copies before have left that were killed.
+func (p *placer) removeStale() {
+	f, err := p.root.Open(".")
+	if err != nil {
+		return
+	}
+	names, _ := f.Readdirnames(-1)
+	f.Close()
+	for _, name := range names {
+		if isTemp(name) {
+			_ = removeAll(p.root, name) // what resists is the next copy's
+		}
+	}
+}
+
+// isTemp says whether name is one that a placer makes: a prefix, and random
+// text in base32.
+func isTemp(name string) bool {
+	text, ok := strings.CutPrefix(name, tempPrefix)
+	return ok && len(text) == tempLength && strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
+}
+
+const tempLength = 12
 
 func (p *placer) all(t *tar.Reader) error {
 	for n := 0; ; n++ {

@@ -18,7 +18,8 @@ const tempPrefix = ".hutch-"
 
 // Records is a directory with a file for each copy that is being made under
 // another name than its own. Who makes the copy holds that file's lock,
-// flock(2): a file that can be locked tells of a copy that was killed.
+// flock(2): a file that can be locked tells of a copy that was killed. Without
+// Dir nothing is recorded.
 type Records struct{ Dir string }
 
 // A record is what such a file says.
@@ -39,7 +40,7 @@ func (r *Records) note(dir int, name string) (done func()) {
 		return nil
 	}
 	text, err := json.Marshal(record{at, name})
-	if err != nil || os.MkdirAll(r.Dir, 0o700) != nil {
+	if err != nil || r.Dir == "" || os.MkdirAll(r.Dir, 0o700) != nil {
 		return nil
 	}
 	file := filepath.Join(r.Dir, strings.TrimPrefix(name, tempPrefix))

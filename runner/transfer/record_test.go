@@ -136,3 +136,31 @@ func TestForeignRecords(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Where nobody keeps records, in a box's own directory, a copy removes what one
+// before it has left, and nothing else.
+func TestStale(t *testing.T) {
+	src, dst := t.TempDir(), t.TempDir()
+	write(t, src+"/x/f", "new")
+	write(t, dst+"/.hutch-ABCDEFGHIJ27/closed/f", "half")
+	write(t, dst+"/.hutch-abcdefghij27", "somebody's")
+	write(t, dst+"/.hutch-ABCDEFGHIJ2", "somebody's")
+	if err := os.Chmod(dst+"/.hutch-ABCDEFGHIJ27/closed", 0o500); err != nil {
+		t.Fatal(err)
+	}
+	data, err := pack(t, src+"/x", PackOptions{Bytes: plenty, Owner: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Place(bytes.NewReader(data), openPath(t, dst), "y", PlaceOptions{Bytes: plenty}); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	entries, _ := os.ReadDir(dst)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if got := strings.Join(names, " "); got != ".hutch-ABCDEFGHIJ2 .hutch-abcdefghij27 y" {
+		t.Errorf("there is now %s", got)
+	}
+}
