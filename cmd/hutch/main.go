@@ -28,7 +28,7 @@ func main() {
 
 // growStack needs a stack as large as a start does, at once. Growing it in four
 // steps, each of which copies what is there and adjusts it, frame by frame, took
-// 0.97 of the time of a run.
+// 0.03 of a run.
 //
 //go:noinline
 func growStack() { var room [32 << 10]byte; runtime.KeepAlive(&room) }

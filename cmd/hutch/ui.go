@@ -32,6 +32,10 @@ func exitStatus(err error) int {
 	if err == nil {
 		return 0
 	}
+	// The end of every run; errors.As would ask package reflect about it first.
+	if e, ok := err.(exit); ok {
+		return int(e)
+	}
 	var e exit
 	if errors.As(err, &e) {
 		return int(e)
