@@ -18,8 +18,7 @@ CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags "$1" -ldflags '-s -w' -o 
 CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags "$1" -ldflags '-s -w' -o "$new/hutch-decompress" ./cmd/hutch-decompress
 
 # The one with a C library, libseccomp. Its version is a part of the names of cached filters.
-CGO_ENABLED=1 go build -trimpath -buildvcs=false -tags "$1" -ldflags '-s -w -linkmode external -extldflags "-static"' \
-  -o "$new/hutch-seccomp" ./cmd/hutch-seccomp
+gcc -O2 -Wall -Wextra -Werror -static -s -o "$new/hutch-seccomp" cmd/hutch-seccomp/hutch-seccomp.c -lseccomp
 "$new/hutch-seccomp" --version >"$new/hutch-seccomp.version"
 
 # An unchanged file keeps its time, and so Go's build cache.

@@ -5,23 +5,23 @@ import (
 	"slices"
 )
 
-// A Compiler is a program of its own that libseccomp is linked into. Hutch
-// itself does without a C library, whose start would be a part of every run's.
+// A Compiler runs hutch-seccomp, a program of its own that libseccomp is linked
+// into. Hutch itself does without a C library, whose start would be a part of
+// every run's.
 type Compiler interface {
-	// Version names the compiler, and is a part of what names a cached filter.
+	// Version names the library, and is a part of what names a cached filter.
 	Version() string
-	// Compile is CompileFor in that program.
-	Compile(Request) (Filter, error)
+	// Start starts the program. Either Run or Cancel of it has to be called.
+	Start() (Compilation, error)
 }
 
-// A Request is what such a program is asked.
-type Request struct {
-	Policy Policy `json:"policy"`
-	Arch   Arch   `json:"arch"`
+// A Compilation is the program, running.
+type Compilation interface {
+	// Run gives the program's standard output for what is its standard input.
+	Run(request []byte) ([]byte, error)
+	// Cancel ends it.
+	Cancel()
 }
-
-// CompilerVersion names the compiler: the library and its version.
-func CompilerVersion() string { return compilerVersion() }
 
 // external compiles in a build without cgo.
 //
@@ -38,6 +38,11 @@ func Compile(p *Policy) (Filter, error) { return CompileFor(p, Native()) }
 // CompileFor compiles for a machine of another architecture, which only a
 // generator needs: libseccomp on x86_64 also makes filters for aarch64.
 func CompileFor(p *Policy, a Arch) (Filter, error) {
+	c, err := startCompiler()
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
 	l, err := p.lower()
 	if err != nil {
 		return nil, err
@@ -46,7 +51,7 @@ func CompileFor(p *Policy, a Arch) (Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.compileWhole(p, a, targets)
+	return l.compile(c, a, targets)
 }
 
 // A target is one architecture to compile for.

@@ -20,25 +20,26 @@ func compilerVersion() string {
 	return fmt.Sprintf("libseccomp %d.%d.%d", major, minor, micro)
 }
 
-// compileWhole compiles for every target.
-func (l *lowered) compileWhole(_ *Policy, a Arch, targets []target) (Filter, error) {
-	var parts [][][]instruction
-	for i, t := range targets {
-		bad := markNextArch
-		if i == len(targets)-1 {
-			bad = ActionKillProcess
-		}
-		part, err := l.compile(t, bad)
+// A libseccompCompiler makes the filters here.
+type libseccompCompiler struct{}
+
+func startCompiler() (c libseccompCompiler, err error) { return c, nil }
+
+func (libseccompCompiler) close() {}
+
+func (libseccompCompiler) compile(list []stage) (texts [][]instruction, err error) {
+	for i := range list {
+		f, err := compileStage(&list[i])
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", t.name, err)
+			return nil, fmt.Errorf("%s: %w", list[i].name, err)
 		}
-		parts = append(parts, part)
+		text, err := list[i].finish(f)
+		if err != nil {
+			return nil, err
+		}
+		texts = append(texts, text)
 	}
-	f := assemble(append(l.prelude(a), join(parts)...))
-	if err := f.Check(); err != nil {
-		return nil, fmt.Errorf("the policy does not fit into a filter: %w", err)
-	}
-	return f, nil
+	return texts, nil
 }
 
 // compileStage makes one filter of libseccomp's.
@@ -49,32 +50,21 @@ func (l *lowered) compileWhole(_ *Policy, a Arch, targets []target) (Filter, err
 // always compiled as the native one, and the constant that is compared with
 // the architecture changed afterwards. x86_64 and aarch64 are alike in all else
 // that matters here: 64 bits, little-endian, no call that stands for many.
-func compileStage(t target, rules []stageRule, fallback, bad Action) ([]instruction, error) {
-	f, err := libseccomp.NewFilter(libseccompAction(fallback))
+func compileStage(s *stage) (Filter, error) {
+	f, err := libseccomp.NewFilter(libseccompAction(s.fallback))
 	if err != nil {
 		return nil, err
 	}
 	defer f.Release()
-	if err := setUp(f, t, bad); err != nil {
+	if err := setUp(f, s.target, s.bad); err != nil {
 		return nil, err
 	}
-	for _, r := range rules {
-		if err := addRule(f, t, r); err != nil {
+	for _, r := range s.rules {
+		if err := addRule(f, s.target, r); err != nil {
 			return nil, fmt.Errorf("%s: %w", r.name, err)
 		}
 	}
-	bpf, err := export(f)
-	if err != nil {
-		return nil, err
-	}
-	if err := bpf.Check(); err != nil {
-		return nil, fmt.Errorf("libseccomp: %w", err)
-	}
-	text := bpf.instructions()
-	if t.tabled && t.arch != Native() {
-		retarget(text, t.arch)
-	}
-	return text, nil
+	return export(f)
 }
 
 func setUp(f *libseccomp.ScmpFilter, t target, bad Action) error {
@@ -184,13 +174,4 @@ func export(f *libseccomp.ScmpFilter) (Filter, error) {
 		return nil, os.NewSyscallError("pread", err)
 	}
 	return Filter(buf[:n:n]), nil
-}
-
-// retarget changes the architecture that a filter asks for.
-func retarget(text []instruction, a Arch) {
-	for i := 1; i < len(text); i++ {
-		if text[i-1].code == ldAbs && text[i-1].k == offsetArch && text[i].code == jeqK {
-			text[i].k = uint32(a)
-		}
-	}
 }

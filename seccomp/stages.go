@@ -1,8 +1,9 @@
-//go:build cgo
-
 package seccomp
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // libseccomp takes for each call one kind of answer besides the default: of two
 // rules for one call, one with a condition and one without, the latter
@@ -82,26 +83,80 @@ func alike(a, b []condition) bool {
 		a[0].op == b[0].op && (a[0].op == "eq" || a[0].op == "masked_eq")
 }
 
-// compile makes the stages of one target; bad answers calls of another one.
-func (l *lowered) compile(t target, bad Action) ([][]instruction, error) {
+// A stage is one filter to be made by libseccomp.
+type stage struct {
+	target
+	rules []stageRule
+	// fallback answers what no rule does, bad a call of another architecture.
+	fallback, bad Action
+}
+
+// compile compiles for every target.
+func (l *lowered) compile(c libseccompCompiler, a Arch, targets []target) (Filter, error) {
+	var list []stage
+	var ends []int // of each target
+	for i, t := range targets {
+		bad := markNextArch
+		if i == len(targets)-1 {
+			bad = ActionKillProcess
+		}
+		list = append(list, l.stagesFor(t, bad)...)
+		ends = append(ends, len(list))
+	}
+	texts, err := c.compile(list)
+	if err != nil {
+		return nil, err
+	}
+	var parts [][][]instruction
+	begin := 0
+	for _, end := range ends {
+		parts = append(parts, texts[begin:end])
+		begin = end
+	}
+	f := assemble(append(l.prelude(a), join(parts)...))
+	if err := f.Check(); err != nil {
+		return nil, fmt.Errorf("the policy does not fit into a filter: %w", err)
+	}
+	return f, nil
+}
+
+// stagesFor makes the stages of one target.
+func (l *lowered) stagesFor(t target, bad Action) (list []stage) {
 	calls := l.calls
 	if !t.tabled {
 		calls = withVariants(slices.Clip(calls))
 	}
-	stages := l.stages(calls)
-	var out [][]instruction
-	for i, rules := range stages {
+	dealt := l.stages(calls)
+	for i, rules := range dealt {
 		fallback := markNextStage
-		if i == len(stages)-1 {
+		if i == len(dealt)-1 {
 			fallback = l.fallback
 		}
-		text, err := compileStage(t, rules, fallback, bad)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, text)
+		list = append(list, stage{t, rules, fallback, bad})
 	}
-	return out, nil
+	return list
+}
+
+// finish takes what libseccomp has made of a stage. A tabled target is compiled
+// as the native one, see compile_libseccomp.go.
+func (s *stage) finish(f Filter) ([]instruction, error) {
+	if err := f.Check(); err != nil {
+		return nil, fmt.Errorf("libseccomp: %w", err)
+	}
+	text := f.instructions()
+	if s.tabled && s.arch != Native() {
+		retarget(text, s.arch)
+	}
+	return text, nil
+}
+
+// retarget changes the architecture that a filter asks for.
+func retarget(text []instruction, a Arch) {
+	for i := 1; i < len(text); i++ {
+		if text[i-1].code == ldAbs && text[i-1].k == offsetArch && text[i].code == jeqK {
+			text[i].k = uint32(a)
+		}
+	}
 }
 
 // prelude answers calls behind the end of the table, which libseccomp cannot

@@ -54,7 +54,7 @@ func carried(name, what string) (*os.File, error) {
 		}
 	}
 	f := os.NewFile(uintptr(fd), name)
-	_, err = io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{program}, make([]byte, 1<<18))
+	_, err = io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{program}, make([]byte, 1<<16))
 	if err == nil {
 		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL)
 	}

@@ -31,6 +31,7 @@ func decode(format string, r io.Reader) (io.ReadCloser, error) {
 		return nil, err
 	}
 	defer program.Close()
+	manyThreads() // to feed it and to read from it
 	stdin, to, err := os.Pipe()
 	if err != nil {
 		return nil, err

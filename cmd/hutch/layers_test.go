@@ -57,8 +57,6 @@ func layers() map[string][]string {
 		"cmd/hutch-pull": {"rootfs/registry", "rootfs/confine"},
 		// The one that takes apart what strangers have compressed.
 		"cmd/hutch-decompress": {"rootfs", "rootfs/confine", "rootfs/decode"},
-		// The one that libseccomp is linked into.
-		"cmd/hutch-seccomp": {"seccomp"},
 		// The one that asks systemd.
 		"cmd/hutch-scope": {"runner/cgroup/scope"},
 		// Process 1 of guests.
