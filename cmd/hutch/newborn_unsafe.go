@@ -163,7 +163,8 @@ func firstSteps() bool {
 	return loopbackUp()
 }
 
-// loopbackUp sets lo's flags, netdevice(7).
+// loopbackUp sets lo's flags, netdevice(7): ahead of its turn, for it needs no
+// ids. The table of descriptors is hutch's too.
 //
 //go:nosplit
 //go:norace
@@ -194,7 +195,7 @@ func theNewborn() *native.Newborn {
 	}
 	return &native.Newborn{
 		PID: newborn.pid, Pidfd: int(newborn.pidfd), Hutch: int(newborn.self),
-		Clone: newbornClone, Steps: newbornSteps(),
+		Clone: newbornClone, Steps: newbornSteps(), Ahead: plan.LoopbackUp,
 		Running: &newborn.running, Failed: &newborn.failed,
 		Go: func(entry, program uintptr) {
 			newborn.entry, newborn.program = entry, program
@@ -213,6 +214,5 @@ func newbornSteps() []plan.Step {
 		{Kind: plan.NewKeyring},
 		{Kind: plan.Unshare, Bits: newbornUnshare},
 		{Kind: plan.PrivateMounts},
-		{Kind: plan.LoopbackUp},
 	}
 }

@@ -44,9 +44,6 @@ type encoder struct {
 	// userns holds the mount_attr structs that want the box's user namespace,
 	// which exists only after clone.
 	userns [][]byte
-	// lent is a descriptor of the box in a table that is still hutch's, if it is
-	// more than 0.
-	lent *int32
 }
 
 type slotName struct {
@@ -63,9 +60,9 @@ func encode(p *plan.Plan, f files, n *Newborn, trace bool) (*encoder, error) {
 	}
 	e := &encoder{mem: mem, files: f, shared: &shared{running: 1}}
 	e.running = &e.shared.running
-	done := 0
+	done, ahead := 0, plan.Kind("")
 	if n != nil {
-		e.running, done = n.Running, len(n.Steps)
+		e.running, done, ahead = n.Running, len(n.Steps), n.Ahead
 	}
 	e.shared.slots = make([]int32, 3*len(p.Steps)+8+4+f.groups)
 	e.box.ops = make([]op, 0, 3*len(p.Steps)+32)
@@ -75,7 +72,7 @@ func encode(p *plan.Plan, f files, n *Newborn, trace bool) (*encoder, error) {
 	}
 	app := &e.box
 	for i, s := range p.Steps {
-		if e.step = uint16(i); i < done {
+		if e.step = uint16(i); i < done || s.By == plan.Box && s.Kind == ahead {
 			continue
 		}
 		switch s.By {

@@ -140,6 +140,8 @@ func (e *encoder) inside(s *plan.Step) {
 		e.call(unix.SYS_WRITE, e.slot("target"), e.str(s.Data), val(len(s.Data)))
 	case plan.Hostname:
 		e.call(unix.SYS_SETHOSTNAME, e.str(s.Data), val(len(s.Data)))
+	case plan.LoopbackUp:
+		e.loopback()
 	case plan.HandRoot:
 		e.call(unix.SYS_OPEN_TREE, e.slot("root"), e.str(""), val(unix.AT_EMPTY_PATH|unix.AT_RECURSIVE|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)).to(e, "tree")
 		e.sendTo(e.files.copies, "tree")
@@ -163,4 +165,14 @@ func (e *encoder) mask(s *plan.Step) {
 	e.open(s.Target, 0, resolve(s.Target)).to(e, "target").orSkip(2, unix.ENOENT)
 	e.clone(e.slot("dev:null"), 0)
 	e.put(e.slot("copy"), e.slot("target"))
+}
+
+// loopback sets lo's flags, netdevice(7): struct ifreq is a name of 16 bytes
+// and the flags.
+func (e *encoder) loopback() {
+	ifreq := e.mem.room(40)
+	copy(ifreq, "lo")
+	ifreq[16] = unix.IFF_UP | unix.IFF_RUNNING
+	e.call(unix.SYS_SOCKET, val(unix.AF_INET), val(unix.SOCK_DGRAM|unix.SOCK_CLOEXEC), val(0)).to(e, "target")
+	e.call(unix.SYS_IOCTL, e.slot("target"), val(unix.SIOCSIFFLAGS), val(at(ifreq)))
 }

@@ -47,8 +47,6 @@ func (e *encoder) one(s *plan.Step) {
 		e.setIDs(s)
 	case plan.PrivateMounts:
 		e.call(unix.SYS_MOUNT, val(0), e.str("/"), val(0), val(unix.MS_REC|unix.MS_PRIVATE), val(0))
-	case plan.LoopbackUp:
-		e.loopback()
 	case plan.TakeProc:
 		e.takeFS(s, "proc", unix.MOUNT_ATTR_NOEXEC)
 	case plan.TakeTmpfs:
@@ -144,18 +142,4 @@ func (e *encoder) mapTo(userns int) {
 func (e *encoder) setIDs(s *plan.Step) {
 	e.call(unix.SYS_SETRESGID, val(s.GID), val(s.GID), val(s.GID))
 	e.call(unix.SYS_SETRESUID, val(s.UID), val(s.UID), val(s.UID))
-}
-
-// loopback sets lo's flags, netdevice(7): struct ifreq is a name of 16 bytes
-// and the flags. The table of descriptors is still hutch's too, which closes the
-// socket where this does not come to it.
-func (e *encoder) loopback() {
-	ifreq := e.mem.room(40)
-	copy(ifreq, "lo")
-	ifreq[16] = unix.IFF_UP | unix.IFF_RUNNING
-	e.call(unix.SYS_SOCKET, val(unix.AF_INET), val(unix.SOCK_DGRAM|unix.SOCK_CLOEXEC), val(0)).to(e, "lo")
-	lo := e.slot("lo")
-	e.lent = &e.shared.slots[lo.v]
-	e.call(unix.SYS_IOCTL, lo, val(unix.SIOCSIFFLAGS), val(at(ifreq)))
-	e.call(unix.SYS_CLOSE, lo).store = e.lent // 0: closed
 }

@@ -21,6 +21,9 @@ type Newborn struct {
 	Clone uint64
 	// Steps are the steps it has done, in order: the beginning of a plan.
 	Steps []plan.Step
+	// Ahead is the kind of a step of the box that it has done too, where the
+	// plan has that later.
+	Ahead plan.Kind
 	// Running is cleared by the kernel when it has executed something or ended
 	// (CLONE_CHILD_CLEARTID). Failed is set when one of its steps failed.
 	Running, Failed *int32
@@ -72,6 +75,9 @@ func (n *Newborn) fits(b *box) bool {
 		}
 	}
 	if atomic.LoadInt32(n.Failed) != 0 || b.plan.Clone != n.Clone || len(b.plan.Steps) < len(n.Steps) {
+		return false
+	}
+	if n.Ahead != "" && !slices.ContainsFunc(b.plan.Steps, func(s plan.Step) bool { return s.By == plan.Box && s.Kind == n.Ahead }) {
 		return false
 	}
 	return slices.EqualFunc(n.Steps, b.plan.Steps[:len(n.Steps)], func(done, wanted plan.Step) bool {

@@ -378,17 +378,12 @@ func (b *box) started() error {
 	return b.explain(int(s.step), syscall.Errno(s.errno))
 }
 
-// closeTrees closes what hutch's own steps opened, and what a step of the box
-// that failed has left in their common table.
+// closeTrees closes what hutch's own steps opened.
 func (b *box) closeTrees() {
 	for i := range b.enc.hutch.ops {
 		if p := b.enc.hutch.ops[i].store; p != nil && *p > 0 {
 			unix.Close(int(*p))
 		}
-	}
-	if p := b.enc.lent; p != nil && *p > 0 {
-		unix.Close(int(*p))
-		*p = 0
 	}
 }
 

@@ -60,9 +60,6 @@ func (b *builder) outside() {
 	b.add(Step{Kind: Unshare, Bits: b.namespaces()})
 	// No mount of the box may ever show on the host.
 	b.add(Step{Kind: PrivateMounts})
-	if b.spec.Network == runner.NetworkNone {
-		b.add(Step{Kind: LoopbackUp})
-	}
 
 	b.by = Hutch
 	b.add(Step{Kind: MapIDs, Data: "uid", IDs: b.facts.UIDs})
@@ -289,6 +286,9 @@ func (b *builder) inside() {
 	b.add(Step{Kind: WriteProc, Target: "sys/user/max_user_namespaces", Data: "0"})
 	b.masks()
 	b.add(Step{Kind: Hostname, Data: b.spec.Hostname})
+	if b.spec.Network == runner.NetworkNone {
+		b.add(Step{Kind: LoopbackUp})
+	}
 	b.copies()
 	if b.spec.Root.ReadOnly || b.spec.Root.Kind == runner.RootHost {
 		b.add(Step{Kind: ReadOnlyRoot})

@@ -25,7 +25,6 @@ var orders = []struct{ a, b Kind }{
 	{TakeImage, Pivot},              //
 	{KeepDirs, MountOverlay},        // its upper and work directories
 	{PrivateMounts, Stage},          // no mount may reach the host
-	{LoopbackUp, AwaitHutch},        // it needs no ids, and so no waiting
 	{Stage, HandOver},               // while it is the working directory
 	{HandOver, MountOverlay},        // the image has no say in it
 	{TakeProc, DetachHost},          // granted only while the host's is in sight
