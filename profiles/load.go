@@ -1,6 +1,7 @@
 package profiles
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -21,8 +22,12 @@ import (
 // inside of that directory or of dirs.
 func Load(nameOrPath string, dirs ...string) (*Profile, error) {
 	l := loader{dirs: dirs}
+	return l.load(nameOrPath)
+}
+
+func (l *loader) load(nameOrPath string) (*Profile, error) {
 	if isPath(nameOrPath) {
-		return l.file(nameOrPath)
+		return l.file(nameOrPath, "")
 	}
 	return l.named(nameOrPath)
 }
@@ -32,6 +37,8 @@ type loader struct {
 	dirs  []string
 	chain []string // files, the outermost first
 	files int
+	// sources are all the files that Load has read.
+	sources []source
 }
 
 // maxFiles bounds what one profile can pull in.
@@ -50,7 +57,7 @@ func (l *loader) named(name string) (*Profile, error) {
 			continue // a user's "default" may extend the built-in one
 		}
 		if _, err := os.Stat(path); err == nil {
-			return l.file(path)
+			return l.file(path, "")
 		}
 	}
 	if p, ok := Builtin(name); ok {
@@ -74,7 +81,8 @@ func (l *loader) unknown(name string) error {
 	return fmt.Errorf("unknown profile %q: there are %s; a path has a slash in it", name, strings.Join(names, ", "))
 }
 
-func (l *loader) file(path string) (*Profile, error) {
+// file loads a file, home being the directory that it must lie in, if any.
+func (l *loader) file(path, home string) (*Profile, error) {
 	if l.files++; l.files > maxFiles {
 		return nil, fmt.Errorf("more than %d profiles extend each other", maxFiles)
 	}
@@ -85,6 +93,7 @@ func (l *loader) file(path string) (*Profile, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.sources = append(l.sources, source{path, home, sha256.Sum256(data)})
 	l.chain = append(l.chain, path)
 	defer func() { l.chain = l.chain[:len(l.chain)-1] }()
 	return Decode(path, data, func(name string) (*Profile, error) { return l.extended(path, name) })
@@ -103,7 +112,7 @@ func (l *loader) extended(from, name string) (*Profile, error) {
 	if err := inside(path, append([]string{home}, l.dirs...)); err != nil {
 		return nil, err
 	}
-	return l.file(path)
+	return l.file(path, home)
 }
 
 var errOutside = errors.New("lies outside of the directories for profiles")

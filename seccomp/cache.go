@@ -31,6 +31,12 @@ func (p *Policy) Key() Key {
 	return sha256.Sum256(binary.LittleEndian.AppendUint32(b, uint32(Native())))
 }
 
+// CompilerVersion tells one libseccomp, the tables and the groups from others:
+// as long as it stays, a policy compiles to the same filter on this machine.
+func CompilerVersion() string {
+	return compilerVersion() + "\n" + tableVersion + "\n" + groupsDigest + "\n" + cacheFormat
+}
+
 // Digest hashes what the policy means, whatever the machine and the compiler:
 // its words and the tables that they stand for. Reasons do not count.
 func (p *Policy) Digest() Key {
@@ -81,7 +87,7 @@ func Load(p *Policy, dir string) (Filter, error) {
 		return Compile(p)
 	}
 	key := p.Key()
-	cache, err := openCache(dir)
+	cache, err := OpenCache(dir)
 	if err != nil {
 		return Compile(p)
 	}
@@ -93,17 +99,35 @@ func Load(p *Policy, dir string) (Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = cache.store(key, f) // a full disk costs time, not the run
+	_ = cache.Put(filters(), key, f) // a full disk costs time, not the run
 	return f, nil
 }
 
-// A cache is a directory that has been found trustworthy. Files are reached
-// through its descriptor, so that nobody can put another in its place.
-type cache struct{ *os.Root }
+// A Cache is a directory that has been found trustworthy: the caller's own, and
+// nobody else can write to it. Files are reached through its descriptor, so that
+// nobody can put another in its place.
+type Cache struct{ root *os.Root }
+
+// A CacheKind is one kind of files in a cache.
+type CacheKind struct {
+	// Format stands at the head of a file. It is changed whenever the same key
+	// comes to mean other bytes.
+	Format string
+	// Suffix ends the name of a file, behind its key: ".bpf".
+	Suffix string
+	// Most is the largest number of bytes that are kept under a key.
+	Most int
+}
+
+func filters() CacheKind {
+	return CacheKind{Format: cacheFormat, Suffix: ".bpf", Most: maxInstructions * instructionSize}
+}
 
 var errUntrusted = errors.New("others can write to it")
 
-func openCache(dir string) (*cache, error) {
+// OpenCache opens the cache in dir, which is made if it is missing, mode 0700. A
+// directory that is another's or that others can write to is an error.
+func OpenCache(dir string) (*Cache, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -119,8 +143,11 @@ func openCache(dir string) (*cache, error) {
 		root.Close()
 		return nil, err
 	}
-	return &cache{root}, nil
+	return &Cache{root}, nil
 }
+
+// Close lets go of the directory.
+func (c *Cache) Close() error { return c.root.Close() }
 
 // trusted says whether nobody but the caller can have written.
 func trusted(info fs.FileInfo) error {
@@ -131,23 +158,29 @@ func trusted(info fs.FileInfo) error {
 	return nil
 }
 
-func (k Key) file() string { return hex.EncodeToString(k[:]) + ".bpf" }
+func (k Key) file() string { return filters().file(k) }
 
-// seal is what stands before the filter in a file: a sum over key and filter,
-// so that a file under a wrong name is as bad as a damaged one.
-func (k Key) seal(f Filter) []byte {
+func (kind CacheKind) file(k Key) string { return hex.EncodeToString(k[:]) + kind.Suffix }
+
+func (k Key) seal(f Filter) []byte { return filters().seal(k, f) }
+
+// seal is what stands before the data in a file: a sum over key and data, so
+// that a file under a wrong name is as bad as a damaged one.
+func (kind CacheKind) seal(k Key, data []byte) []byte {
 	h := sha256.New()
-	h.Write([]byte(cacheFormat))
+	h.Write([]byte(kind.Format))
 	h.Write(k[:])
-	h.Write(f)
-	return h.Sum([]byte(cacheFormat))
+	h.Write(data)
+	return h.Sum([]byte(kind.Format))
 }
 
-var errCorrupt = errors.New("not a filter that was stored under this key")
+var errCorrupt = errors.New("not what was stored under this key")
 
-func (c *cache) load(key Key) (Filter, error) {
+// Get returns what Put stored under a key. A file that is another's, that others
+// can write to or that holds anything else is an error.
+func (c *Cache) Get(kind CacheKind, key Key) ([]byte, error) {
 	// Without O_NONBLOCK a FIFO under this name would hold the run up.
-	file, err := c.OpenFile(key.file(), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	file, err := c.root.OpenFile(kind.file(key), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -159,28 +192,46 @@ func (c *cache) load(key Key) (Filter, error) {
 	if err := trusted(info); err != nil || !info.Mode().IsRegular() {
 		return nil, errUntrusted
 	}
-	const most = len(cacheFormat) + sha256.Size + maxInstructions*instructionSize
-	data, err := io.ReadAll(io.LimitReader(file, int64(most)+1))
+	most := len(kind.Format) + sha256.Size + kind.Most
+	if info.Size() > int64(most) {
+		return nil, errCorrupt
+	}
+	// A byte more, so that a file which grows meanwhile is seen to be longer.
+	data := make([]byte, info.Size()+1)
+	n, err := io.ReadFull(file, data)
+	if err != io.ErrUnexpectedEOF {
+		return nil, errCorrupt
+	}
+	return kind.open(key, data[:n])
+}
+
+// open breaks the seal.
+func (kind CacheKind) open(key Key, file []byte) ([]byte, error) {
+	head := len(kind.Format) + sha256.Size
+	if len(file) < head {
+		return nil, errCorrupt
+	}
+	data := slices.Clip(file[head:])
+	if !bytes.Equal(kind.seal(key, data), file[:head]) {
+		return nil, errCorrupt
+	}
+	return data, nil
+}
+
+func (c *Cache) load(key Key) (Filter, error) {
+	data, err := c.Get(filters(), key)
 	if err != nil {
 		return nil, err
 	}
-	return unseal(key, data)
+	return Filter(data), Filter(data).Trusted()
 }
 
-// unseal returns the filter in a file's bytes.
-func unseal(key Key, data []byte) (Filter, error) {
-	const head = len(cacheFormat) + sha256.Size
-	if len(data) < head {
-		return nil, errCorrupt
-	}
-	f := Filter(slices.Clip(data[head:]))
-	if !bytes.Equal(key.seal(f), data[:head]) {
-		return nil, errCorrupt
-	}
+// Trusted says whether bytes from a cache can be a filter of ours.
+func (f Filter) Trusted() error {
 	if err := f.Check(); err != nil {
-		return nil, err
+		return err
 	}
-	return f, f.plausible()
+	return f.plausible()
 }
 
 // plausible asks what holds for every filter of ours: a call of an architecture
@@ -192,25 +243,32 @@ func (f Filter) plausible() error {
 	return nil
 }
 
-// store writes beside and renames, so that no reader sees half a file.
-func (c *cache) store(key Key, f Filter) error {
-	temp := key.file() + "." + randomSuffix()
-	file, err := c.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+// Put stores data under a key. It writes beside and renames, so that no reader
+// sees half a file.
+func (c *Cache) Put(kind CacheKind, key Key, data []byte) error {
+	if len(data) > kind.Most {
+		return errTooLong
+	}
+	name := kind.file(key)
+	temp := name + "." + randomSuffix()
+	file, err := c.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(append(key.seal(f), f...))
+	_, err = file.Write(append(kind.seal(key, data), data...))
 	if e := file.Close(); err == nil {
 		err = e
 	}
 	if err == nil {
-		err = c.Rename(temp, key.file())
+		err = c.root.Rename(temp, name)
 	}
 	if err != nil {
-		_ = c.Remove(temp)
+		_ = c.root.Remove(temp)
 	}
 	return err
 }
+
+var errTooLong = errors.New("longer than what is kept")
 
 func randomSuffix() string {
 	var b [8]byte

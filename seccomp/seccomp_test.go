@@ -429,9 +429,9 @@ func FuzzUnseal(f *testing.F) {
 	key := (&Policy{}).Key()
 	f.Add(append(key.seal(filter), filter...))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		got, err := unseal(key, data)
-		if err == nil && got.Check() != nil {
-			t.Error("a bad filter was taken")
+		got, err := filters().open(key, data)
+		if err == nil && !bytes.Equal(got, filter) {
+			t.Error("what was never stored was taken")
 		}
 	})
 }

@@ -94,11 +94,17 @@ func (b *bench) profileStart(runs int, write func(file string, n int) error) (sa
 	return s, err
 }
 
-func cachedFilters() []string {
-	list, _ := filepath.Glob("/var/cache/hutch/*.bpf")
+// cachedFilters lists what hutch keeps of users' profiles, and their filters.
+func cachedFilters() (list []string) {
+	dirs := []string{"/var/cache/hutch"}
 	if dir, err := os.UserCacheDir(); err == nil {
-		more, _ := filepath.Glob(filepath.Join(dir, "hutch", "*.bpf"))
-		list = append(list, more...)
+		dirs = append(dirs, filepath.Join(dir, "hutch"))
+	}
+	for _, dir := range dirs {
+		for _, kind := range []string{"*.bpf", "*.profile"} {
+			more, _ := filepath.Glob(filepath.Join(dir, kind))
+			list = append(list, more...)
+		}
 	}
 	return list
 }

@@ -20,6 +20,7 @@ import (
 	"hutch/rootfs"
 	"hutch/runner"
 	"hutch/runner/native"
+	"hutch/seccomp"
 )
 
 func runCommand() *cli.Command {
@@ -395,9 +396,9 @@ func (r reworded) Error() string { return r.text }
 func (r reworded) Unwrap() error { return r.err }
 
 func (q *request) resolve(root *rootfs.Root) (spec *runner.Spec, err error) {
-	p, err := profiles.Load(q.profile)
+	p, filter, err := q.loadProfile()
 	if err != nil {
-		return nil, profileError(err)
+		return nil, err
 	}
 	for _, w := range p.Warnings {
 		warn("%s", w)
@@ -418,12 +419,28 @@ func (q *request) resolve(root *rootfs.Root) (spec *runner.Spec, err error) {
 		}
 		return spec, spec.Validate()
 	}
-	filter, err := p.Filter(cacheDir())
-	if err != nil {
-		return nil, &runner.Error{Stage: runner.StageResolve, Err: err}
-	}
 	spec.Seccomp = runner.Seccomp{Name: p.Name, Digest: filter.Digest(), Filter: filter}
 	return spec, spec.Validate()
+}
+
+// loadProfile returns the profile, and its filter unless another stands for it.
+func (q *request) loadProfile() (*profiles.Profile, seccomp.Filter, error) {
+	if q.seccomp != "" {
+		p, err := profiles.Load(q.profile)
+		if err != nil {
+			err = profileError(err)
+		}
+		return p, nil, err
+	}
+	p, filter, err := profiles.Ready(q.profile, cacheDir())
+	switch {
+	case err == nil:
+	case p == nil:
+		err = profileError(err)
+	default:
+		err = &runner.Error{Stage: runner.StageResolve, Err: err}
+	}
+	return p, filter, err
 }
 
 func dryRun(what string, spec *runner.Spec, engine *native.Engine) error {
