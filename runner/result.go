@@ -111,11 +111,14 @@ type Enforced struct {
 
 // A Denial is a refusal that the application met.
 type Denial struct {
-	// What refused: "syscall", the filter; "limit"; "kill", the filter too.
+	// What refused: "syscall", the filter; "limit"; "kill", the filter too; or of
+	// ExplainAll "path", a mount; "capability", one that lacks; "network".
 	What string `json:"what"`
-	// Name is the system call's, or the limit's.
+	// Name is the system call's, the limit's, the path, the capability, or the
+	// address.
 	Name string `json:"name"`
-	// Args are the arguments of the first such call, in words.
+	// Args are the arguments of the first such call, in words; of a path, a
+	// capability or an address the system call that was made.
 	Args  []string `json:"args,omitempty"`
 	Count int64    `json:"count"`
 	// FirstSeconds is when it was first met, counted from the box's start.

@@ -73,6 +73,7 @@ type Size struct {
 // The ways to explain.
 const (
 	ExplainRefusals = "refusals" // refused as ever, and recorded
+	ExplainAll      = "all"      // the same, and what the kernel itself refuses is recorded too
 	LearnEnforce    = "enforce"  // the same, and what is used is recorded too
 	LearnObserve    = "observe"  // recorded, and allowed
 )

@@ -229,12 +229,12 @@ const maxFilter = 4096
 func checkSeccomp(s *Spec) error {
 	switch s.Explain {
 	case "":
-	case ExplainRefusals, LearnEnforce, LearnObserve:
+	case ExplainRefusals, ExplainAll, LearnEnforce, LearnObserve:
 		if len(s.Seccomp.Filter) == 0 {
 			return invalid("give the run a profile with system calls", "explain: there is no filter whose refusals could be explained")
 		}
 	default:
-		return invalid("it is one of refusals, enforce, observe", "explain: no such way: %q", s.Explain)
+		return invalid("it is one of refusals, all, enforce, observe", "explain: no such way: %q", s.Explain)
 	}
 	if n := len(s.Seccomp.Filter); n%8 != 0 || n/8 > maxFilter {
 		return invalid("it is an array of struct sock_filter, at most 4096, seccomp(2)", "seccomp filter of %d bytes", n)

@@ -10,11 +10,15 @@ import (
 
 // explained prints what a run was refused, on standard error: the application
 // owns the other.
-func explained(denied []runner.Denial) {
+func explained(denied []runner.Denial, level string) {
 	const width = 80
 	bold, dim, red := errorColours()
 	if len(denied) == 0 {
-		fmt.Fprintln(os.Stderr, "hutch: nothing was refused by the filter or by a limit")
+		by := "by the filter or by a limit"
+		if level == runner.ExplainAll {
+			by = "by the filter, a limit or the kernel"
+		}
+		fmt.Fprintln(os.Stderr, "hutch: nothing was refused "+by)
 		return
 	}
 	total := int64(0)
@@ -24,8 +28,11 @@ func explained(denied []runner.Denial) {
 	fmt.Fprintf(os.Stderr, "hutch: refused %s:\n", counted(total, "time"))
 	for _, d := range denied {
 		call := d.Name
-		if d.What == "syscall" {
+		switch {
+		case d.What == "syscall":
 			call += "(" + strings.Join(d.Args, ", ") + ")"
+		case len(d.Args) > 0:
+			call += ", by " + d.Args[0]
 		}
 		fmt.Fprintf(os.Stderr, "\n%s\n", bold(wrap("  ", "      ", printable(call), width)))
 		row := func(key, text string, paint func(string) string) {
@@ -34,7 +41,11 @@ func explained(denied []runner.Denial) {
 			}
 		}
 		plain := func(s string) string { return s }
-		row("answer", fmt.Sprintf("%s, %s, first after %.3f s", d.Errno, counted(d.Count, "time"), d.FirstSeconds), plain)
+		answer := d.Errno
+		if d.What == "path" && answer == "" {
+			answer = "an empty file in its place"
+		}
+		row("answer", fmt.Sprintf("%s, %s, first after %.3f s", answer, counted(d.Count, "time"), d.FirstSeconds), plain)
 		by := d.Program
 		if d.Caller != "" {
 			by += " in " + d.Caller

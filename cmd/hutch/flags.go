@@ -28,8 +28,9 @@ type setting struct {
 	name  string
 	alias string
 	usage string
-	list  bool // may be given more than once
-	on    bool // takes no value
+	list  bool   // may be given more than once
+	on    bool   // takes no value
+	or    string // a value that may follow all the same, after =
 	set   func(o *runner.Override, value string) error
 
 	given []string // the values, in order

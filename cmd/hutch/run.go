@@ -124,8 +124,10 @@ func (q *request) settings() []setting {
 			return number(func(*runner.Override) *int64 { return &q.choice.vcpus })(nil, v)
 		}},
 		{name: "kernel", usage: "boot the guest kernel `FILE`", set: text(&q.choice.kernel)},
-		{name: "explain", usage: "say what was refused, to whom, and which line of a profile would allow it", on: true, set: func(*runner.Override, string) error {
-			q.explain = runner.ExplainRefusals
+		{name: "explain", usage: "say what was refused, to whom, and which line of a profile would allow it; --explain=all: also by mounts, capabilities, network", on: true, or: runner.ExplainAll, set: func(_ *runner.Override, v string) error {
+			if q.explain = runner.ExplainRefusals; v == runner.ExplainAll {
+				q.explain = v
+			}
 			return nil
 		}},
 		{name: "result", usage: "write the result as JSON to `FILE`, \"-\" or fd:N", set: text(&q.resultTo)},
@@ -172,7 +174,7 @@ func (q *request) action(args []string, table []setting) error {
 		return err
 	}
 	if q.explain != "" {
-		explained(result.Denied)
+		explained(result.Denied, q.explain)
 	}
 	return exit(result.ExitStatus())
 }

@@ -48,7 +48,7 @@ func (s *setting) Set(v string) error {
 	case s.on && v == "false":
 		s.given = nil
 		return nil
-	case s.on && v != "true":
+	case s.on && v != "true" && (s.or == "" || v != s.or):
 		return fmt.Errorf("it takes no value")
 	case !s.list:
 		s.given = nil

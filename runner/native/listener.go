@@ -29,6 +29,17 @@ var watched = [...]string{
 	"unlink", "unlinkat", "rename", "renameat", "renameat2", "truncate",
 }
 
+// watchedBy are the calls that wait although they are allowed.
+func watchedBy(explain string) []string {
+	switch explain {
+	case runner.ExplainRefusals:
+		return nil
+	case runner.ExplainAll:
+		return foreseeable[:]
+	}
+	return watched[:]
+}
+
 // newListeningFilter makes the filter for a run that is explained.
 func newListeningFilter(s *runner.Spec) (*listeningFilter, error) {
 	l := &listeningFilter{flags: unix.SECCOMP_FILTER_FLAG_NEW_LISTENER}
@@ -40,11 +51,9 @@ func newListeningFilter(s *runner.Spec) (*listeningFilter, error) {
 		l.token[i] = binary.NativeEndian.Uint32(random[4*i:])
 	}
 	var watch []int
-	if s.Explain != runner.ExplainRefusals {
-		for _, name := range watched {
-			if nr, ok := seccomp.Number(seccomp.Native(), name); ok {
-				watch = append(watch, nr)
-			}
+	for _, name := range watchedBy(s.Explain) {
+		if nr, ok := seccomp.Number(seccomp.Native(), name); ok {
+			watch = append(watch, nr)
 		}
 	}
 	// Without a filter the kernel only says whether it knows the flag: since

@@ -127,7 +127,11 @@ func (w *watcher) answer(fd int, n *notification) {
 	var used runner.Use
 	switch errno := action.Errno(); {
 	case action.Kind() == seccomp.ActionAllow || action.Kind() == seccomp.ActionLog:
-		used = usage(seccomp.Name(seccomp.Arch(n.arch), int(n.nr)), n)
+		if w.spec.Explain == runner.ExplainAll {
+			w.foresee(fd, n)
+		} else {
+			used = usage(seccomp.Name(seccomp.Arch(n.arch), int(n.nr)), n)
+		}
 		r.flags = unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE
 	case action.Kind() == seccomp.ActionErrno && w.observed(n, errno):
 		w.deny(fd, n, errno)
@@ -156,42 +160,56 @@ func (w *watcher) observed(n *notification, errno syscall.Errno) bool {
 	return w.spec.Explain == runner.LearnObserve && errno != unix.ENOSYS && name != "" && name != "ioctl"
 }
 
-// deny counts a refusal, and the first time says all there is to say of it.
+// deny counts a refusal of the filter's.
 func (w *watcher) deny(fd int, n *notification, errno syscall.Errno) {
 	name := seccomp.Name(seccomp.Arch(n.arch), int(n.nr))
 	if name == "" {
 		name = seccomp.Arch(n.arch).String() + " call " + strconv.Itoa(int(n.nr))
 	}
-	args := seccomp.Explain(name, n.args, memory(n.pid))
+	rule := seccomp.Allowance(name, n.args)
+	w.record(fd, n, runner.Denial{
+		What: "syscall", Name: name, Args: seccomp.Explain(name, n.args, memory(n.pid)), Errno: unix.ErrnoName(errno),
+		Hint: rule.Line(), Warning: rule.Danger(), Number: n.args,
+	})
+}
+
+// denyRefusal counts what is not the filter's to refuse.
+func (w *watcher) denyRefusal(fd int, n *notification, name string, r *refusal) {
+	w.record(fd, n, runner.Denial{
+		What: r.what, Name: r.name, Args: []string{name}, Errno: unix.ErrnoName(r.errno), Hint: r.hint, Warning: r.warning, Number: n.args,
+	})
+}
+
+// record counts a refusal, and the first time completes what was said of it.
+func (w *watcher) record(fd int, n *notification, d runner.Denial) {
 	program, _ := os.Readlink(proc(n.pid, "exe"))
 	if !n.valid(fd) {
-		args, program = nil, "" // they were read of another process
+		if d.What != "syscall" {
+			return
+		}
+		d.Args, program = nil, "" // they were read of another process
 	}
-	key := strings.Join(append([]string{name, program, errno.Error()}, args...), "\x00")
-	if d := w.index[key]; d != nil {
-		d.Count++
+	key := strings.Join(append([]string{d.What, d.Name, program, d.Errno}, d.Args...), "\x00")
+	if same := w.index[key]; same != nil {
+		same.Count++
 		return
 	}
 	if len(w.denials) >= mostDenials {
-		if d := w.index[name]; d != nil {
-			d.Count++
+		if same := w.index[d.Name]; same != nil {
+			same.Count++
 			return
 		}
 		if len(w.denials) >= 2*mostDenials {
 			return
 		}
-		key, args = name, nil
+		key, d.Args = d.Name, nil
 	}
-	rule := seccomp.Allowance(name, n.args)
-	d := &runner.Denial{
-		What: "syscall", Name: name, Args: args, Count: 1, FirstSeconds: time.Since(w.began).Seconds(),
-		Program: program, Errno: unix.ErrnoName(errno), Hint: rule.Line(), Warning: rule.Danger(), Number: n.args,
-	}
+	d.Count, d.FirstSeconds, d.Program = 1, time.Since(w.began).Seconds(), program
 	if w.lookups++; w.lookups <= mostLookups {
 		d.Caller = caller(n)
 	}
-	w.index[key] = d
-	w.denials = append(w.denials, d)
+	w.index[key] = &d
+	w.denials = append(w.denials, &d)
 }
 
 // usage says what a watched call uses.
