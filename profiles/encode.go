@@ -50,7 +50,7 @@ func (t *tomlWriter) table(path string, v reflect.Value) {
 		key, field := v.Type().Field(i).Tag.Get("toml"), v.Field(i)
 		switch {
 		case key == "-" || unsaid(field):
-		case isTable(field):
+		case isTable(field) || isLongMap(key, field):
 			later = append(later, i)
 		default:
 			if head {
@@ -67,6 +67,10 @@ func (t *tomlWriter) table(path string, v reflect.Value) {
 		if field.Kind() == reflect.Pointer {
 			field = field.Elem()
 		}
+		if m, ok := field.Interface().(map[string]string); ok {
+			t.mapTable(dotted(path, key), m)
+			continue
+		}
 		if field.Kind() != reflect.Slice {
 			t.table(dotted(path, key), field)
 			continue
@@ -74,6 +78,26 @@ func (t *tomlWriter) table(path string, v reflect.Value) {
 		for n := range field.Len() {
 			t.element(fmt.Sprintf("%s[%d]", dotted(path, key), n), dotted(path, key), field.Index(n))
 		}
+	}
+}
+
+// isLongMap says whether a map has no room in one line.
+func isLongMap(key string, v reflect.Value) bool {
+	m, ok := v.Interface().(map[string]string)
+	return ok && len(key+" = "+inlineMap(m)) > lineWidth
+}
+
+// mapTable writes a map under a header of its own.
+func (t *tomlWriter) mapTable(path string, m map[string]string) {
+	fmt.Fprintf(&t.out, "\n")
+	t.above(path)
+	fmt.Fprintf(&t.out, "[%s]\n", path)
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		text := quotedKey(key) + " = " + quoted(m[key])
+		if len(text) > lineWidth {
+			text = quotedKey(key) + " = " + folded(m[key], "  ")
+		}
+		t.line(text, t.behind(path+"."+key))
 	}
 }
 
@@ -99,7 +123,7 @@ func (t *tomlWriter) pair(path, key string, v reflect.Value) {
 	}
 	text := key + " = " + literal(v)
 	if v.Kind() == reflect.String && len(text) > lineWidth {
-		text = key + " = " + folded(v.String(), text[len(key)+3:])
+		text = key + " = " + folded(v.String(), "  ")
 	}
 	t.line(text, t.behind(path))
 }
@@ -107,7 +131,8 @@ func (t *tomlWriter) pair(path, key string, v reflect.Value) {
 // line writes a line with what stands behind it, or above it where that would
 // be too wide.
 func (t *tomlWriter) line(text, behind string) {
-	if len(text)+len(behind) > lineWidth && behind != "" {
+	first, _, _ := strings.Cut(text, "\n")
+	if (len(first)+len(behind) > lineWidth || first != text) && behind != "" {
 		fmt.Fprintf(&t.out, "%s\n%s\n", strings.TrimLeft(behind, " "), text)
 		return
 	}
@@ -123,9 +148,12 @@ func (t *tomlWriter) list(path string, used int, v reflect.Value) {
 		words[i] = literal(v.Index(i))
 		notes[i] = t.behind(at)
 		noted = noted || notes[i] != "" || t.comment(t.Above, at) != ""
+		if len(words[i])+len("  ,") > lineWidth {
+			words[i] = foldedElement(v.Index(i))
+		}
 	}
 	line := "[" + strings.Join(words, ", ") + "]"
-	if behind := t.behind(path); !noted && used+len(line)+len(behind) <= lineWidth {
+	if behind := t.behind(path); !noted && used+len(line)+len(behind) <= lineWidth && !strings.Contains(line, "\n") {
 		t.out.WriteString(line + behind + "\n")
 		return
 	}
@@ -140,7 +168,7 @@ func (t *tomlWriter) list(path string, used int, v reflect.Value) {
 		switch {
 		case column == 0:
 			t.out.WriteString("  ")
-		case noted || column+len(word)+2 > lineWidth:
+		case noted || column+len(word)+2 > lineWidth || folds(words, i):
 			t.out.WriteString("\n  ")
 			column = 0
 		default:
@@ -149,10 +177,19 @@ func (t *tomlWriter) list(path string, used int, v reflect.Value) {
 		if column == 0 {
 			column = 2
 		}
+		if note := notes[i]; note != "" && (2+len(word)+1+len(note) > lineWidth || strings.Contains(word, "\n")) {
+			t.out.WriteString(strings.TrimLeft(note, " ") + "\n  ")
+			notes[i] = ""
+		}
 		t.out.WriteString(word + "," + notes[i])
 		column += len(word) + 2
 	}
 	t.out.WriteString("\n]\n")
+}
+
+// folds says whether an element or the one before it has several lines.
+func folds(words []string, i int) bool {
+	return strings.Contains(words[i], "\n") || i > 0 && strings.Contains(words[i-1], "\n")
 }
 
 func (t *tomlWriter) above(path string) {
@@ -293,26 +330,6 @@ func quoted(s string) string {
 	}
 	b.WriteByte('"')
 	return b.String()
-}
-
-// folded breaks a long string at its blanks, as TOML allows: a backslash at the
-// end of a line takes away the line's end and the blanks that follow.
-func folded(s, whole string) string {
-	words := strings.Split(s, " ")
-	if strings.ContainsAny(s, "\n\t") || slices.Contains(words, "") {
-		return whole
-	}
-	out, column := "\"\"\"\\\n ", 1
-	for i, word := range words {
-		word = quoted(word)
-		word = word[1 : len(word)-1]
-		if i > 0 && column+len(word)+len(" \\") >= lineWidth {
-			out, column = out+" \\\n ", 1
-		}
-		out += " " + word
-		column += len(word) + 1
-	}
-	return out + "\"\"\""
 }
 
 func dotted(path, key string) string {
