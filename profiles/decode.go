@@ -56,6 +56,9 @@ func decodeOne(name string, data []byte) (*Profile, error) {
 	for _, call := range p.Seccomp.Unknown() {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("%s: unknown system call %q, which is refused: left out", name, call))
 	}
+	for _, what := range p.Seccomp.Contradictions() {
+		p.Warnings = append(p.Warnings, name+": "+what)
+	}
 	return p, nil
 }
 

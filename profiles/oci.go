@@ -367,6 +367,9 @@ func (c *converter) known(names []string, action string) []string {
 
 // finish says what came of the whole.
 func (c *converter) finish() []string {
+	for _, what := range c.policy.Contradictions() {
+		c.warn("%s", what)
+	}
 	for _, name := range c.policy.Conflicts() {
 		c.warn("rules on arguments of %s are taken as exceptions to the one without; libseccomp would drop them", name)
 	}
