@@ -9,7 +9,7 @@ TAGS    := urfave_cli_no_docs,netgo,osusergo
 # -E: what runs before Go's runtime, cmd/hutch/entry_unsafe.go.
 LDFLAGS  = -s -w -E hutch_entry $(shell .ci/version.sh -X)
 
-.PHONY: compare deps-compare run build build-arm64 test lint test-guest bench golden fuzz guest-kernel guest-kernels deps deps-test demo-root clean
+.PHONY: compare compare-example deps-compare run build build-arm64 test lint test-guest bench golden fuzz guest-kernel guest-kernels deps deps-test demo-root clean
 
 run: build demo-root ## run a real application in a box and show what was enforced
 	@.ci/demo.sh
@@ -35,6 +35,9 @@ bench: build ## the table of speed and memory (BENCH='--only NAME --runs N --jso
 
 compare: build deps-compare ## the engines side by side: build/compare.html, .json and a table (COMPARE='--suite --rounds 10')
 	@bin/hutch compare $(or $(COMPARE),--suite --quick --peers) --json build/compare.json --html build/compare.html
+
+compare-example: build deps-compare ## measure the README's example of a comparison again, and put it there
+	@COMPARE="$(COMPARE)" .ci/compare-example.sh
 
 guest-kernel: ## get Debian's cloud kernel for --engine kvm, without installing it (FLAVOUR=amd64: the one with 9p)
 	@.ci/guest-kernel.sh $(FLAVOUR)

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"hutch/runner/compare/work"
 )
 
@@ -37,7 +39,8 @@ func TestMain(m *testing.M) {
 
 func build(name string) {
 	build := exec.Command("go", "build", "-buildvcs=false", "-tags", "urfave_cli_no_docs,netgo,osusergo",
-		"-ldflags", `-linkmode external -extldflags "-static"`, "-o", name, "hutch/cmd/hutch")
+		"-ldflags", "-E hutch_entry", "-o", name, "hutch/cmd/hutch")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		panic(string(out))
 	}
@@ -122,6 +125,18 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
+// Where the root is the host, rules say what Landlock leaves.
+func TestLandlockIsCounted(t *testing.T) {
+	abi, _, _ := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	plan, err := dryRun(t.Context(), []string{self, "run", "host", "--", "true"}, "plan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := landlockOf(string(plan)); int(abi) > 0 && (l.Rights < 13 || l.Rules < 3) {
+		t.Errorf("%+v of\n%s", l, plan)
+	}
+}
+
 // Every workload that needs no program of the root gives a number, on the
 // host and in a box.
 func TestWorkloads(t *testing.T) {
@@ -157,6 +172,16 @@ func TestWorkloads(t *testing.T) {
 	}
 	if n := native.Isolation.Namespaces; n == nil || *n < 6 {
 		t.Errorf("namespaces of native: %v", n)
+	}
+	abi, _, _ := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if l := native.Isolation.Landlock; l == nil || int(abi) >= 6 && l.Scopes != 2 {
+		t.Errorf("Landlock of native: %+v", l)
+	}
+	if l := bare.Isolation.Landlock; l == nil || *l != (Landlock{}) {
+		t.Errorf("Landlock of bare: %+v", l)
+	}
+	if !strings.HasPrefix(native.Profile, "default@sha256:") || len(native.Profile) != len("default@sha256:")+64 || bare.Profile != "" {
+		t.Errorf("profiles %q, %q", native.Profile, bare.Profile)
 	}
 	if native.Inside.Devices == 0 || native.Inside.Devices > 10 || native.Inside.HostFiles != 0 || !native.Inside.Seccomp {
 		t.Errorf("inside native: %+v", native.Inside)

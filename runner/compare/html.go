@@ -394,6 +394,9 @@ func (p *page) disclosure(r *Report) {
 			p.f("<p class=\"why\">did not take part: %s</p>", s.Why)
 		}
 		p.f("<pre>%s</pre>", strings.Join(s.CommandLine, " "))
+		if s.Profile != "" {
+			p.f("<p>profile %s</p>", s.Profile)
+		}
 		if s.Inside != nil {
 			p.f("<p>inside: %s, %d processors, %s; kernel command line</p><pre>%s</pre>", s.Inside.Kernel, s.Inside.Processors, size(float64(s.Inside.MemoryBytes)), s.Inside.CommandLine)
 		}

@@ -35,6 +35,8 @@ type Isolation struct {
 	Capabilities     *int  `json:"capabilities"`
 	HostCapabilities *int  `json:"host_capabilities"`
 	NoNewPrivs       *bool `json:"no_new_privs"`
+	// Landlock is what Landlock takes from that process.
+	Landlock *Landlock `json:"landlock"`
 	// HostRoot says that the process runs with the host's uid 0.
 	HostRoot *bool `json:"host_root"`
 }

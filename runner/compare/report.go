@@ -44,6 +44,8 @@ type SideInfo struct {
 	// what ran on the host while it did: QEMU's and UML's with all their options.
 	CommandLine []string   `json:"command_line"`
 	Processes   [][]string `json:"processes"`
+	// Profile is the profile of an engine's side, with the digest of its filter.
+	Profile string `json:"profile"`
 	// Inside is what the application sees.
 	Inside    *Inside    `json:"inside"`
 	Isolation *Isolation `json:"isolation"`

@@ -168,6 +168,7 @@ func (c *Comparison) session(ctx context.Context, s *side, rows []Row, all map[s
 	if info := c.report.side(s.name); info.Inside == nil {
 		if err = o.ask("inside", &info.Inside); err == nil {
 			c.look(info, o.cmd.Process.Pid)
+			c.disclose(ctx, s, info)
 		}
 	}
 	for i := 0; i < len(rows) && err == nil; i++ {

@@ -171,6 +171,13 @@ func isolationRows() []isolationRow {
 		{"its namespaces of its own, of 8", func(s *SideInfo) string { return number(s.Isolation.Namespaces) }},
 		{"its capabilities on the host", func(s *SideInfo) string { return number(s.Isolation.HostCapabilities) }},
 		{"its uid is the host's root", func(s *SideInfo) string { return yes(s.Isolation.HostRoot) }},
+		{"its Landlock rights, rules, scopes", func(s *SideInfo) string {
+			l := s.Isolation.Landlock
+			if l == nil {
+				return "?"
+			}
+			return fmt.Sprintf("%d, %d, %d", l.Rights, l.Rules, l.Scopes)
+		}},
 		{"no new privileges", func(s *SideInfo) string { return yes(s.Isolation.NoNewPrivs) }},
 		{"capabilities inside", func(s *SideInfo) string { return fmt.Sprint(s.Inside.Capabilities) }},
 		{"device nodes (disks) inside", func(s *SideInfo) string { return fmt.Sprintf("%d (%d)", s.Inside.Devices, s.Inside.BlockDevices) }},
