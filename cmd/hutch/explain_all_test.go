@@ -38,6 +38,8 @@ var accesses = []struct{ name, python, errno, told string }{
 	{"below what is hidden", `os.open("/etc/ssl/certs", os.O_RDONLY)`, "ENOENT", "path /etc/ssl/certs openat"},
 	{"a hidden file", `os.open("/etc/hostname", os.O_RDONLY)`, "0", "path /etc/hostname openat"},
 
+	{"what Landlock keeps", `os.open("/dev/x", os.O_CREAT|os.O_WRONLY)`, "EACCES", "path /dev/x openat"},
+
 	{"chroot", `os.chroot("/tmp")`, "EPERM", "capability CAP_SYS_CHROOT chroot"},
 	{"chroot to nowhere", `os.chroot("/none")`, "ENOENT", ""},
 	{"another user", `os.setuid(1)`, "EPERM|EINVAL", "capability CAP_SETUID setuid"},
@@ -119,4 +121,51 @@ func toldIn(t *testing.T, file string) map[string]string {
 		told[d.What+" "+d.Name+" "+d.Args[0]] = d.Errno
 	}
 	return told
+}
+
+// The line that is told allows what was refused.
+func TestExplainAllLines(t *testing.T) {
+	t.Parallel()
+	bound := t.TempDir()
+	for _, c := range []struct{ name, script, line string }{
+		{"tmpfs", "touch /etc/new", `filesystem.tmpfs = ["/etc"]  # empty; or bind a directory there with :rw`},
+		{"bind", "touch /bound/new", `filesystem.bind = ["` + bound + `:/bound:rw"]`},
+		{"landlock", "touch /dev/new", "landlock.filesystem = false"},
+		{"capability", "chroot /usr /bin/true", `capabilities.add = ["sys_chroot"]`},
+		{"network", `python3 -c 'import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(("192.0.2.1", 9))'`, `network.mode = "host"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			profile := filepath.Join(dir, "p.toml")
+			run := func(name, profile string, flags ...string) (runner.Result, error) {
+				file := filepath.Join(dir, name)
+				args := append([]string{"run", "--explain=all", "--timeout", "1m", "--result", file, "--profile", profile}, flags...)
+				err := exec.Command("hutch", append(args, "host", "--", "sh", "-c", c.script)...).Run()
+				var r runner.Result
+				if data, e := os.ReadFile(file); e != nil || json.Unmarshal(data, &r) != nil {
+					t.Fatal(e)
+				}
+				return r, err
+			}
+			r, err := run("refused", "default", "--bind", bound+":/bound")
+			if os.Getuid() != 0 && c.line == `capabilities.add = ["sys_chroot"]` {
+				c.line = "none: no root is mapped into this box; run an image, or hutch as root"
+			}
+			if err == nil || len(r.Denied) != 1 || r.Denied[0].Hint != c.line {
+				t.Fatalf("%v: %+v", err, r.Denied)
+			}
+			if os.Getuid() != 0 && (c.name == "capability" || c.name == "landlock") {
+				return // there is no line; a user's own binary needs Landlock
+			}
+			text := "version = 1\nextends = [\"default\"]\n" + c.line + "\n"
+			if err := os.WriteFile(profile, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			// Whether the machine has a route is its own affair.
+			if r, err := run("allowed", profile); err != nil && c.name != "network" || len(r.Denied) != 0 {
+				t.Errorf("with the line: %v: %+v", err, r.Denied)
+			}
+		})
+	}
 }

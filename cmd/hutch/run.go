@@ -124,7 +124,7 @@ func (q *request) settings() []setting {
 			return number(func(*runner.Override) *int64 { return &q.choice.vcpus })(nil, v)
 		}},
 		{name: "kernel", usage: "boot the guest kernel `FILE`", set: text(&q.choice.kernel)},
-		{name: "explain", usage: "say what was refused, to whom, and which line of a profile would allow it; --explain=all: also by mounts, capabilities, network", on: true, or: runner.ExplainAll, set: func(_ *runner.Override, v string) error {
+		{name: "explain", usage: "say what was refused, to whom, and which line of a profile would allow it; --explain=all: also by mounts, Landlock, capabilities, network", on: true, or: runner.ExplainAll, set: func(_ *runner.Override, v string) error {
 			if q.explain = runner.ExplainRefusals; v == runner.ExplainAll {
 				q.explain = v
 			}

@@ -48,7 +48,9 @@ func (s *setting) Set(v string) error {
 	case s.on && v == "false":
 		s.given = nil
 		return nil
-	case s.on && v != "true" && (s.or == "" || v != s.or):
+	case s.on && s.or != "" && v != "true" && v != s.or:
+		return fmt.Errorf("it takes %s, or no value", s.or)
+	case s.on && s.or == "" && v != "true":
 		return fmt.Errorf("it takes no value")
 	case !s.list:
 		s.given = nil

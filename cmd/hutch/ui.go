@@ -87,8 +87,10 @@ func usageError(c *cli.Context, err error, _ bool) error {
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
 		return misuse(hint, "option %s needs a value", dashed(name))
 	}
-	if name, ok := between(text, " for -", ": it takes no value"); ok {
-		return misuse(hint, "option %s takes no value", dashed(name))
+	if before, takes, ok := strings.Cut(text, ": it takes "); ok {
+		if i := strings.LastIndex(before, " for -"); i >= 0 {
+			return misuse(hint, "option %s takes %s", dashed(before[i+len(" for -"):]), takes)
+		}
 	}
 	return misuse(hint, "%s", text)
 }
@@ -99,15 +101,6 @@ func dashed(name string) string {
 		return "-" + name
 	}
 	return "--" + name
-}
-
-// between is what stands in s after the last before and ahead of the end.
-func between(s, before, end string) (string, bool) {
-	i := strings.LastIndex(s, before)
-	if i < 0 {
-		return "", false
-	}
-	return strings.CutSuffix(s[i+len(before):], end)
 }
 
 func unknownFlag(c *cli.Context, name string) error {

@@ -83,6 +83,7 @@ type pathCall struct {
 	flags     uint64 // of open
 	nofollow  bool
 	exists    string // a path that has to be there too; "?" if nobody knows
+	right     uint64 // of Landlock's, for a new name
 	same      string // a path whose directory has to be on the same mount
 }
 
@@ -189,6 +190,7 @@ func (w *watcher) pathRefusal(p *process, name string, args [6]uint64) *refusal 
 		return nil
 	}
 	given := p.path(c.directory, c.address)
+	c.right = rightOf(name, args)
 	if given == "" || c.exists == "?" || c.same == "?" {
 		return nil
 	}
@@ -268,7 +270,10 @@ func (w *watcher) entryRefusal(p *process, c pathCall, given string) *refusal {
 		return nil
 	}
 	defer parent.close()
-	if !parent.ro || !p.reaches(parent) || !p.may(parent, 1) {
+	if !parent.ro {
+		return w.landlocked(p, parent, last, c.right)
+	}
+	if !p.reaches(parent) || !p.may(parent, 1) {
 		return nil
 	}
 	if c.same != "" {

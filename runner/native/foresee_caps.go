@@ -57,7 +57,9 @@ func (w *watcher) lacking(p *process, capability string) *refusal {
 		what: refusedCapability, name: "CAP_" + strings.ToUpper(capability), errno: unix.EPERM,
 		hint: `capabilities.add = ["` + capability + `"]`,
 	}
-	if root, ok := p.uidMap.outside(0); !ok || root != p.uids[1] {
+	if root, ok := p.uidMap.outside(0); !ok {
+		r.hint = "none: no root is mapped into this box; run an image, or hutch as root"
+	} else if root != p.uids[1] {
 		r.hint = `process.user = "root"  # only it has capabilities; with ` + r.hint
 	}
 	if capability == "sys_admin" {
@@ -107,7 +109,8 @@ func (w *watcher) directoryRefusal(p *process, name string, a [6]uint64) *refusa
 	if p.has(number) {
 		return nil
 	}
-	f, err := p.find(known(p.path(unix.AT_FDCWD, a[at])), false)
+	given := p.path(unix.AT_FDCWD, a[at])
+	f, err := p.find(given, false)
 	if err != nil {
 		return nil
 	}
@@ -130,7 +133,8 @@ func (w *watcher) chownRefusal(p *process, name string, a [6]uint64) *refusal {
 	if !ok || p.has(unix.CAP_CHOWN) || owner == ^uint32(0) || !mapped {
 		return nil
 	}
-	f, err := p.find(known(p.path(c.directory, c.address)), c.nofollow)
+	given := p.path(c.directory, c.address)
+	f, err := p.find(given, c.nofollow)
 	if err != nil {
 		return nil
 	}

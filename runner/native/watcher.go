@@ -23,6 +23,7 @@ import (
 // application never hangs.
 type watcher struct {
 	spec   *runner.Spec
+	rights rights
 	filter seccomp.Interpreter
 	socket int
 	began  time.Time
@@ -43,9 +44,9 @@ const (
 	mostLookups = 64
 )
 
-func newWatcher(s *runner.Spec, socket int) *watcher {
+func newWatcher(s *runner.Spec, r rights, socket int) *watcher {
 	w := &watcher{
-		spec: s, filter: seccomp.NewInterpreter(s.Seccomp.Filter), socket: socket, began: time.Now(), wakes: receivingEnds(), done: make(chan struct{}),
+		spec: s, rights: r, filter: seccomp.NewInterpreter(s.Seccomp.Filter), socket: socket, began: time.Now(), wakes: receivingEnds(), done: make(chan struct{}),
 		index: map[string]*runner.Denial{}, uses: map[runner.Use]struct{}{},
 	}
 	go w.run()
