@@ -102,12 +102,19 @@ func (l *loader) text(from, word string) (file string, data []byte, err error) {
 
 func places(data []byte) map[string]place {
 	found := map[string]place{}
+	// Counting lines anew for every value would take a minute for a large text.
+	var ends []int
+	for i, c := range data {
+		if c == '\n' {
+			ends = append(ends, i)
+		}
+	}
 	walk(data, func(path string, value *unstable.Node, at uint32) {
 		if _, seen := found[path]; seen {
 			return
 		}
-		line, _ := position(data, int(at))
-		p := place{line: line}
+		before, _ := slices.BinarySearch(ends, int(at))
+		p := place{line: before + 1}
 		if value != nil {
 			p.text = string(value.Data)
 		}

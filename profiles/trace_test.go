@@ -160,3 +160,13 @@ func TestUnknownCalls(t *testing.T) {
 		}
 	}
 }
+
+// The largest text that is read does not keep anybody waiting: with work that
+// grows by its square it was half a minute.
+func TestTraceOfALargeText(t *testing.T) {
+	text := "version = 1\n[seccomp]\nallow = [\n" + strings.Repeat("\"read\",\n", 110000) + "\"write\"]\n"
+	places := places([]byte(text))
+	if got := places["seccomp.allow[110000]"].line; got != 110004 {
+		t.Errorf("the last of the list is said to be at line %d", got)
+	}
+}
