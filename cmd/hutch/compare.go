@@ -271,14 +271,14 @@ func workCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "small"}, &cli.StringFlag{Name: "dir"}, &cli.StringFlag{Name: "disk"},
 			&cli.DurationFlag{Name: "for", Value: 200 * time.Millisecond},
-			&cli.IntFlag{Name: "files", Value: 1000}, &cli.Int64Flag{Name: "bytes", Value: 4 << 20}, &cli.IntFlag{Name: "threads", Value: 2},
+			&cli.IntFlag{Name: "files", Value: 1000}, &cli.IntFlag{Name: "functions", Value: 500}, &cli.Int64Flag{Name: "bytes", Value: 4 << 20}, &cli.IntFlag{Name: "threads", Value: 2},
 		},
 		OnUsageError: usageError,
 		Action: func(c *cli.Context) error {
 			manyThreads()
 			err := work.Serve(os.Stdin, os.Stdout, work.Options{
 				For: c.Duration("for"), Dir: c.String("dir"), Disk: c.String("disk"), Small: c.String("small"),
-				Files: c.Int("files"), Bytes: c.Int64("bytes"), Threads: c.Int("threads"),
+				Files: c.Int("files"), Functions: c.Int("functions"), Bytes: c.Int64("bytes"), Threads: c.Int("threads"),
 			})
 			if errors.Is(err, syscall.EPIPE) {
 				return nil // whoever asked has gone

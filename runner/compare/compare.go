@@ -56,6 +56,7 @@ type Comparison struct {
 type bounds struct {
 	each       time.Duration // of a workload that repeats one thing
 	files      int
+	functions  int // of the program that is compiled
 	bytes      int64
 	many       int           // boxes at once, at most
 	growthTime time.Duration // of one side's growth
@@ -64,9 +65,9 @@ type bounds struct {
 
 func (c *Comparison) bounds() bounds {
 	if c.Quick {
-		return bounds{each: 40 * time.Millisecond, files: 500, bytes: 4 << 20, many: 8, growthTime: 6 * time.Second, deadline: time.Minute}
+		return bounds{each: 40 * time.Millisecond, files: 500, functions: 50, bytes: 4 << 20, many: 8, growthTime: 6 * time.Second, deadline: time.Minute}
 	}
-	return bounds{each: 200 * time.Millisecond, files: 10_000, bytes: 32 << 20, many: 64, growthTime: 40 * time.Second, deadline: 5 * time.Minute}
+	return bounds{each: 200 * time.Millisecond, files: 10_000, functions: 500, bytes: 32 << 20, many: 64, growthTime: 40 * time.Second, deadline: 5 * time.Minute}
 }
 
 // Run compares. When ctx ends early the report holds what there is, and says

@@ -95,7 +95,7 @@ func (c *Comparison) serveCommand(extra ...string) []string {
 	b := c.bounds()
 	return append([]string{
 		insideBundle + "/work", "work", "--small", insideBundle + "/first", "--dir", insideDir, "--disk", insideDisk,
-		"--for", b.each.String(), "--files", strconv.Itoa(b.files), "--bytes", strconv.FormatInt(b.bytes, 10),
+		"--for", b.each.String(), "--files", strconv.Itoa(b.files), "--functions", strconv.Itoa(b.functions), "--bytes", strconv.FormatInt(b.bytes, 10),
 	}, extra...)
 }
 

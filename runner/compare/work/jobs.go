@@ -48,7 +48,7 @@ func scratch(parent string, run func(dir string) (float64, error)) (float64, err
 func compile(o *Options) (float64, error) {
 	return scratch(o.Dir, func(dir string) (float64, error) {
 		var b strings.Builder
-		const functions = 500
+		functions := o.Functions
 		b.WriteString("static unsigned f0(unsigned x) { return x; }\n")
 		for i := 1; i <= functions; i++ {
 			fmt.Fprintf(&b, "static __attribute__((noinline)) unsigned f%d(unsigned x) { unsigned s = %d; for (unsigned i = 0; i < (x & 7); i++) s += f%d(x + i) ^ (s << %d); return s; }\n", i, i, i-1, i%13+1)

@@ -40,6 +40,8 @@ type Options struct {
 	// Files and Bytes are the sizes of the workloads that have one.
 	Files int
 	Bytes int64
+	// Functions is the size of the program that is compiled.
+	Functions int
 	// Threads contend for a lock.
 	Threads int
 }
@@ -81,7 +83,7 @@ func Kinds() []Kind {
 		{Name: "disk-random-write", Group: "disk", Unit: "us", About: "write 4 KiB at a random place of it, then fdatasync", Disk: true, run: diskRandomWrite},
 		{Name: "files", Group: "disk", Unit: "us", About: "create, stat and unlink a file, each of thousands", Disk: true, run: metadata},
 		{Name: "tcp", Group: "network", Unit: "us", About: "a byte over loopback TCP and back", run: tcpRoundTrip},
-		{Name: "compile", Group: "whole jobs", Unit: "ms", About: "cc -O2 of a C program of 500 functions", run: compile},
+		{Name: "compile", Group: "whole jobs", Unit: "ms", About: "cc -O2 of a C program of 500 functions (--quick: 50)", run: compile},
 		{Name: "sqlite", Group: "whole jobs", Unit: "ms", About: "sqlite3: 200 inserts, a transaction each", Disk: true, run: sqlite},
 		{Name: "sysbench", Group: "whole jobs", Unit: "ms", About: "sysbench cpu, 2000 events", run: sysbench},
 		{Name: "stress-ng", Group: "whole jobs", Unit: "ms", About: "stress-ng --matrix, 200 operations", run: stressNG},
