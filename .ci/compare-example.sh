@@ -13,6 +13,14 @@ if [ $# = 0 ]; then
   # shellcheck disable=SC2086 # the options are words
   bin/hutch compare --suite --peers ${COMPARE:-} $only --json "$report" host >/dev/null
 fi
+# Of a report of the whole suite, these.
+python3 -c '
+import json, sys
+report = json.load(open(sys.argv[1]))
+wanted = sys.argv[3].split() + ["start-exit"]
+report["rows"] = [row for row in report["rows"] if row["name"] in wanted]
+json.dump(report, open(sys.argv[2], "w"))' "$report" "$work/$(basename "$report")" "$workloads"
+report=$work/$(basename "$report")
 COLUMNS=80 NO_COLOR=1 bin/hutch compare --from "$report" --html "$work/page.html" </dev/null >"$work/text"
 sed -i "s/$(basename "$report" .json): //g" "$work/text"
 {

@@ -40,7 +40,7 @@ each side cost the host, and what isolates it.
 			&cli.BoolFlag{Name: "peers", Usage: "have bubblewrap, crun, runc, runsc, systemd-nspawn and podman take part"},
 			&cli.StringSliceFlag{Name: "engine", Usage: "take only side `NAME` (native, uml, kvm, tcg, bare or a peer); may be repeated"},
 			&cli.StringSliceFlag{Name: "only", Usage: "take only workload `NAME`; may be repeated (\"list\" lists them)"},
-			&cli.IntFlag{Name: "rounds", Usage: "run each side `N` times (default: 10, with --quick 4)"},
+			&cli.IntFlag{Name: "rounds", Usage: "run each side `N` times (default: 10, with --quick 3)"},
 			&cli.BoolFlag{Name: "again", Usage: "add the reference a second time, to see what the noise is"},
 			&cli.StringSliceFlag{Name: "option", Usage: "give every engine's hutch run the option `OPT`, such as --option=--memory=1G"},
 			&cli.StringFlag{Name: "work", Usage: "measure the disk under `DIR` (default: the temporary directory)"},
@@ -121,7 +121,7 @@ func comparison(c *cli.Context) (*compare.Comparison, error) {
 	if !c.IsSet("rounds") {
 		x.Rounds = 10
 		if x.Quick {
-			x.Rounds = 4
+			x.Rounds = 3
 		}
 	}
 	if x.Rounds < 1 || x.Rounds > 10000 {
