@@ -35,19 +35,20 @@ func (e *encoder) message() (msg []byte, fd *int32) {
 }
 
 // scratchIsFull says whether the box's scratch file system had no block or no
-// inode left when the box ended, and holds on to what was written where that
-// is wanted. It reads the box's first message.
+// inode left when the application ended, and holds on to what was written where
+// that is wanted. It reads the box's first message, unless settle has.
 func (b *box) scratchIsFull() bool {
-	scratch := -1
 	switch {
+	case b.settled:
+		return b.full
 	case b.terminal != nil:
 		<-b.terminal.ended
-		scratch = b.terminal.scratch
-	case b.settled:
-		scratch = b.scratch
-	default:
-		scratch = receive(b.status)
+		return b.isFull(b.terminal.scratch)
 	}
+	return b.isFull(receive(b.status))
+}
+
+func (b *box) isFull(scratch int) bool {
 	if scratch < 0 {
 		return false
 	}

@@ -146,10 +146,10 @@ type box struct {
 	// place is where group goes, nil without limits that need one.
 	place *cgroup.Place
 	group *cgroup.Group
-	// settled: scratch and last are what the box and its reaper have said.
+	// settled: full and last are what the box and its reaper have said.
 	// accounted is what the group said last.
 	settled   bool
-	scratch   int
+	full      bool
 	last      []byte
 	accounted *account
 	// oomKills says that a process of the box was killed for want of memory, by
