@@ -34,7 +34,7 @@ each side cost the host, and what isolates it.
    hutch compare ./root -- /usr/bin/make -C /src
    hutch compare --suite --peers --html report.html
    hutch compare --from old.json --from new.json`,
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "suite", Usage: "run the built-in workloads; ROOT is an empty directory unless named"},
 			&cli.BoolFlag{Name: "quick", Usage: "smaller workloads and fewer rounds: three minutes instead of half an hour"},
 			&cli.BoolFlag{Name: "peers", Usage: "have bubblewrap, crun, runc, runsc, systemd-nspawn and podman take part"},
@@ -48,7 +48,7 @@ each side cost the host, and what isolates it.
 			&cli.StringFlag{Name: "html", Usage: "write the report as a page of its own to `FILE`"},
 			&cli.StringSliceFlag{Name: "from", Usage: "show the report in `FILE` instead of measuring; several are put side by side"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show no progress"},
-		},
+		}, limitFlags()...),
 		OnUsageError: usageError,
 		Action:       compareAction,
 	}
@@ -105,6 +105,10 @@ func comparison(c *cli.Context) (*compare.Comparison, error) {
 		Only: c.StringSlice("only"), Quick: c.Bool("quick"), Again: c.Bool("again"),
 		Work: c.String("work"), Rounds: c.Int("rounds"),
 	}
+	if x.Limits, err = compareLimits(c); err != nil {
+		return nil, err
+	}
+	x.Fence = newFence
 	args := c.Args().Slice()
 	if len(args) > 0 {
 		x.Root, x.Command = args[0], args[1:]

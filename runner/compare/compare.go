@@ -32,6 +32,10 @@ type Comparison struct {
 	Peers bool
 	// Options are given to every engine's hutch run.
 	Options []string
+	// Limits are given to every side. Fence makes the one for a side that has
+	// none of its own; it is needed where there is a limit.
+	Limits Limits
+	Fence  func(Limits) (Fence, error)
 	// Rounds is how often each side runs; Quick makes everything smaller.
 	Rounds int
 	Quick  bool
@@ -82,7 +86,7 @@ func (c *Comparison) Run(ctx context.Context) (*Report, error) {
 	}
 	c.report = &Report{
 		Version: ReportVersion, Made: c.began.UTC().Truncate(time.Second), Hutch: c.Version,
-		Command: c.Command, Root: c.Root, Rounds: c.Rounds, Options: c.Options,
+		Command: c.Command, Root: c.Root, Rounds: c.Rounds, Options: c.Options, Limits: c.Limits,
 		Machine: thisMachine(c.disk),
 	}
 	c.plan()

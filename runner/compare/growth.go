@@ -103,18 +103,23 @@ func (c *Comparison) begin(ctx context.Context, s *side, j job) (*session, error
 	if err != nil {
 		return nil, err
 	}
-	o := &session{clean: clean}
+	start, release, err := c.fence(s)
+	if err != nil {
+		clean()
+		return nil, err
+	}
+	o := &session{clean: func() { release(); clean() }}
 	o.ctx, o.cancel = context.WithTimeout(ctx, c.bounds().deadline)
-	o.cmd, o.stderr = start(o.ctx, argv)
+	o.cmd, o.stderr = prepare(o.ctx, argv)
 	var out io.ReadCloser
 	if o.in, err = o.cmd.StdinPipe(); err == nil {
 		if out, err = o.cmd.StdoutPipe(); err == nil {
-			err = o.cmd.Start()
+			err = start(o.cmd)
 		}
 	}
 	if err != nil {
 		o.cancel()
-		clean()
+		o.clean()
 		return nil, err
 	}
 	o.out = bufio.NewReader(out)

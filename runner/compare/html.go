@@ -376,6 +376,11 @@ func (p *page) disclosure(r *Report) {
 	line("hutch", r.Hutch)
 	line("root", r.Root)
 	line("options of every engine", strings.Join(r.Options, " ")+" ")
+	limits := r.Limits.String()
+	if limits == "" {
+		limits = "none, but that a guest has the memory and the processors of its options"
+	}
+	line("limits of every side", limits)
 	line("kernel", m.Kernel)
 	line("its command line", m.CommandLine)
 	line("processor", fmt.Sprintf("%s, %d of them", m.Processor, m.Processors))

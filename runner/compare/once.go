@@ -35,16 +35,21 @@ func (c *Comparison) once(ctx context.Context, s *side, j job, failing func(int)
 		return nil, err
 	}
 	defer clean()
+	start, release, err := c.fence(s)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	ctx, cancel := context.WithTimeout(ctx, c.bounds().deadline)
 	defer cancel()
 	r := &ran{argv: argv, output: sha256.New()}
-	cmd, stderr := start(ctx, argv)
+	cmd, stderr := prepare(ctx, argv)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
 	began := time.Now()
-	if err := cmd.Start(); err != nil {
+	if err := start(cmd); err != nil {
 		return nil, err
 	}
 	in := bufio.NewReader(out)
@@ -63,9 +68,9 @@ func (c *Comparison) once(ctx context.Context, s *side, j job, failing func(int)
 	return r, failure(ctx, err, stderr)
 }
 
-// start prepares a process group of its own, all of which ends with ctx. hutch
+// prepare makes a process group of its own, all of which ends with ctx. hutch
 // and its peers end what they started when they are told to.
-func start(ctx context.Context, argv []string) (*exec.Cmd, *tail) {
+func prepare(ctx context.Context, argv []string) (*exec.Cmd, *tail) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }

@@ -10,16 +10,22 @@ import (
 )
 
 // Peers are other tools that run a command in a root directory. To add one: a
-// row with its Debian package, how it says its version, and its command line.
+// row with its Debian package, how it says its version, and its command line,
+// which has c.Limits or is fenced.
 func peerSides() []*side {
 	return []*side{
-		peerSide("bwrap", "bubblewrap", "--version", bwrapCommand),
+		fenced(peerSide("bwrap", "bubblewrap", "--version", bwrapCommand)),
 		peerSide("crun", "crun", "--version", ociCommand("crun")),
 		peerSide("runc", "runc", "--version", ociCommand("runc")),
-		peerSide("runsc", "runsc", "--version", ociCommand("runsc", "--network=none", "--ignore-cgroups")),
-		peerSide("systemd-nspawn", "systemd-container", "--version", nspawnCommand),
+		peerSide("runsc", "runsc", "--version", ociCommand("runsc", "--network=none")),
+		fenced(peerSide("systemd-nspawn", "systemd-container", "--version", nspawnCommand)),
 		peerSide("podman", "podman", "--version", podmanCommand),
 	}
+}
+
+func fenced(s *side) *side {
+	s.fenced = true
+	return s
 }
 
 func peerSide(program, debian, version string, command func(*Comparison, job) ([]string, func(), error)) *side {
@@ -64,6 +70,7 @@ func podmanCommand(c *Comparison, j job) ([]string, func(), error) {
 		"podman", "run", "--rm", "--interactive", "--network=none", "--read-only", "--tmpfs=/tmp:exec",
 		"--pull=never", "--log-driver=none",
 	}
+	argv = append(argv, c.Limits.flags("--pids-limit")...)
 	if j.bound {
 		argv = append(argv, "--volume="+c.bundle+":"+insideBundle+":ro", "--volume="+c.disk+":"+insideDisk)
 	}
@@ -89,6 +96,9 @@ func ociCommand(program string, options ...string) func(*Comparison, job) ([]str
 		}
 		name := "hutch-compare-" + filepath.Base(dir)
 		argv := append([]string{program, "--root", filepath.Join(c.temp, "state-"+program)}, options...)
+		if program == "runsc" && c.Limits == (Limits{}) {
+			argv = append(argv, "--ignore-cgroups")
+		}
 		argv = append(argv, "run", "--bundle", dir, name)
 		return argv, func() { os.RemoveAll(dir) }, nil
 	}
@@ -126,6 +136,7 @@ func ociConfig(c *Comparison, j job) object {
 		},
 		"mounts": mounts,
 		"linux": object{
+			"resources":   c.Limits.resources(),
 			"uidMappings": []object{{"containerID": 0, "hostID": uid, "size": size}},
 			"gidMappings": []object{{"containerID": 0, "hostID": gid, "size": size}},
 			"namespaces": []object{

@@ -23,6 +23,8 @@ type Report struct {
 	Rounds  int      `json:"rounds"`
 	// Options are the options of hutch run that every engine was given.
 	Options []string `json:"options"`
+	// Limits are those that every side was given.
+	Limits Limits `json:"limits"`
 	// Interrupted says that it was stopped early.
 	Interrupted bool    `json:"interrupted"`
 	Machine     Machine `json:"machine"`

@@ -21,6 +21,7 @@ type side struct {
 	name, kind string
 	version    string
 	why        string // why it cannot take part
+	fenced     bool   // it has no limits of its own
 	// command is the command line that runs j; clean removes what it made.
 	command func(c *Comparison, j job) (argv []string, clean func(), err error)
 }
@@ -57,6 +58,7 @@ func engineSides() []*side {
 func engineSide(name string, options ...string) *side {
 	return &side{name: name, kind: kindEngine, command: func(c *Comparison, j job) ([]string, func(), error) {
 		argv := append([]string{c.Self, "run", "--quiet"}, options...)
+		argv = append(argv, c.Limits.flags("--pids")...)
 		argv = append(argv, c.Options...)
 		argv = append(argv, j.options...)
 		if j.vcpus > 0 && strings.Contains(strings.Join(options, " "), "kvm") {
@@ -71,7 +73,7 @@ func engineSide(name string, options ...string) *side {
 
 // bareSide runs on the host itself, in the host's own directories.
 func bareSide() *side {
-	return &side{name: "bare", kind: kindBare, version: "no isolation", command: func(c *Comparison, j job) ([]string, func(), error) {
+	return &side{name: "bare", kind: kindBare, version: "no isolation", fenced: true, command: func(c *Comparison, j job) ([]string, func(), error) {
 		argv := make([]string, len(j.argv))
 		for i, a := range j.argv {
 			switch {

@@ -64,6 +64,9 @@ func (r *Report) head(b *strings.Builder, s Style) {
 	if m.Hypervisor {
 		wrap(b, "This machine is a virtual machine itself.", "", "", s.Width)
 	}
+	if l := r.Limits.String(); l != "" {
+		wrap(b, "Every side was limited to "+l+".", "", "", s.Width)
+	}
 	if r.Interrupted {
 		wrap(b, "Interrupted: this is what had been measured by then.", "", "", s.Width)
 	}
