@@ -41,6 +41,7 @@ each side cost the host, and what isolates it.
 			&cli.StringSliceFlag{Name: "engine", Usage: "take only side `NAME` (native, uml, kvm, tcg, bare or a peer); may be repeated"},
 			&cli.StringSliceFlag{Name: "only", Usage: "take only workload `NAME`; may be repeated (\"list\" lists them)"},
 			&cli.IntFlag{Name: "rounds", Usage: "run each side `N` times (default: 10, with --quick 3)"},
+			&cli.IntFlag{Name: "boxes", Usage: "run up to `N` at once, as far as memory goes (default: 64, with --quick 8)"},
 			&cli.BoolFlag{Name: "again", Usage: "add the reference a second time, to see what the noise is"},
 			&cli.StringSliceFlag{Name: "option", Usage: "give every engine's hutch run the option `OPT`, such as --option=--memory=1G"},
 			&cli.StringFlag{Name: "work", Usage: "measure the disk under `DIR` (default: the temporary directory)"},
@@ -131,6 +132,9 @@ func comparison(c *cli.Context) (*compare.Comparison, error) {
 	if x.Rounds < 1 || x.Rounds > 10000 {
 		return nil, misuse("it is a number from 1 to 10000; ten are needed for an interval that means something", "option --rounds: %d", x.Rounds)
 	}
+	if x.Boxes = c.Int("boxes"); c.IsSet("boxes") && (x.Boxes < 1 || x.Boxes > 1000) {
+		return nil, misuse("it is a number from 1 to 1000", "option --boxes: %d", x.Boxes)
+	}
 	if err := checkNames(x); err != nil {
 		return nil, err
 	}
@@ -167,9 +171,13 @@ func checkNames(x *compare.Comparison) error {
 }
 
 func listWorkloads() error {
-	for _, k := range append(work.Kinds(), work.LockKinds()...) {
-		fmt.Printf("%-18s %-14s %s\n", k.Name, k.Group, k.About)
+	row := func(name, group, about string) { fmt.Printf("%-18s %-14s %s\n", name, group, about) }
+	row("start-first", "start", "until the first instruction, and until the end, of the smallest program")
+	for _, k := range work.Kinds() {
+		row(k.Name, k.Group, k.About)
 	}
+	row("locks", "overcommit", "a critical section under three kinds of lock, by more threads than processors")
+	row("many", "many at once", "more and more boxes, idle and working")
 	return nil
 }
 

@@ -43,6 +43,8 @@ type Comparison struct {
 	Only []string
 	// Again adds the reference a second time, as a side of its own.
 	Again bool
+	// Boxes is the most at once; 0 for the usual number.
+	Boxes int
 	// Work is a directory on the disk that is measured.
 	Work string
 	// Progress is told what runs and how long is left; nil for nobody.
@@ -68,10 +70,14 @@ type bounds struct {
 }
 
 func (c *Comparison) bounds() bounds {
+	b := bounds{each: 200 * time.Millisecond, files: 10_000, functions: 500, bytes: 32 << 20, many: 64, growthTime: 40 * time.Second, deadline: 5 * time.Minute}
 	if c.Quick {
-		return bounds{each: 40 * time.Millisecond, files: 500, functions: 50, bytes: 4 << 20, many: 8, growthTime: 6 * time.Second, deadline: time.Minute}
+		b = bounds{each: 40 * time.Millisecond, files: 500, functions: 50, bytes: 4 << 20, many: 8, growthTime: 6 * time.Second, deadline: time.Minute}
 	}
-	return bounds{each: 200 * time.Millisecond, files: 10_000, functions: 500, bytes: 32 << 20, many: 64, growthTime: 40 * time.Second, deadline: 5 * time.Minute}
+	if c.Boxes > 0 {
+		b.many, b.growthTime = c.Boxes, b.deadline // who asks for a number has the time
+	}
+	return b
 }
 
 // Run compares. When ctx ends early the report holds what there is, and says

@@ -25,18 +25,18 @@ func (c *Comparison) grow(ctx context.Context) {
 		// A quarter of what is free: the machine stays usable, and nothing swaps.
 		budget := meminfo("MemAvailable:") / 4
 		began := time.Now()
-		for n := 1; n <= b.many; n *= 2 {
+		for n := 1; n <= b.many; n = grown(n, b.many) {
 			p, err := c.many(ctx, s, n, budget)
 			if err != nil {
 				g.Why = err.Error()
 				break
 			}
 			g.Points = append(g.Points, p)
-			if next := p.MemoryBytes * float64(2*n); next > budget {
-				g.Why = fmt.Sprintf("%d would take more than a quarter of the free memory", 2*n)
+			if next := grown(n, b.many); p.MemoryBytes*float64(next) > budget {
+				g.Why = fmt.Sprintf("%d would take %s, and a quarter of the free memory is %s", next, size(p.MemoryBytes*float64(next)), size(budget))
 				break
 			}
-			if time.Since(began) > b.growthTime {
+			if n < b.many && time.Since(began) > b.growthTime {
 				g.Why = "the time for it was up"
 				break
 			}
@@ -45,6 +45,15 @@ func (c *Comparison) grow(ctx context.Context) {
 			c.report.Growth = append(c.report.Growth, g)
 		}
 	}
+}
+
+// grown is the next number after n on the way to most: twice as many, and that
+// itself.
+func grown(n, most int) int {
+	if n < most {
+		return min(2*n, most)
+	}
+	return 2 * n
 }
 
 // A crowd is N sessions at once.

@@ -228,7 +228,7 @@ func (p *page) costs(row *Row, sides []string) {
 		if v := c.Cost.CPUSeconds; v != nil {
 			line += fmt.Sprintf(" %.2f processors busy", *v)
 		}
-		if v := c.Cost.WrittenBytes; v != nil && row.Group == "disk" {
+		if v := c.Cost.WrittenBytes; v != nil && row.onDisk() {
 			line += fmt.Sprintf(", %s written and %s read on the host's disk in %.0f operations, page cache %+.1f MiB",
 				size(*v), size(*c.Cost.ReadBytes), *c.Cost.Operations, *c.Cost.PageCacheBytes/(1<<20))
 		}

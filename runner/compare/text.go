@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"hutch/runner/compare/work"
 )
 
 // A Style is how a report is shown on a terminal.
@@ -111,6 +113,46 @@ func (r *Report) textRow(b *strings.Builder, s Style, row *Row, sides []string) 
 		}
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
+	if costs := row.textCosts(sides); costs != "" {
+		wrap(b, costs, "    ", "      ", s.Width)
+	}
+}
+
+// onDisk says that the workload is about the host's disk.
+func (row *Row) onDisk() bool {
+	for _, k := range work.Kinds() {
+		if k.Name == row.Name {
+			return k.Disk
+		}
+	}
+	return false
+}
+
+// textCosts is what a table cannot leave out of what a workload cost the host:
+// the disk, and a guest's processors that were not there.
+func (row *Row) textCosts(sides []string) string {
+	var disk, stolen []string
+	for _, side := range sides {
+		c := row.cell(side)
+		if c == nil || c.Summary == nil || c.Cost == nil {
+			continue
+		}
+		if c.Cost.WrittenBytes != nil && row.onDisk() {
+			disk = append(disk, fmt.Sprintf("%s %s written, %s read, %.0f operations",
+				side, size(*c.Cost.WrittenBytes), size(*c.Cost.ReadBytes), *c.Cost.Operations))
+		}
+		if v := c.Cost.Steal; v != nil && *v > 0.005 {
+			stolen = append(stolen, fmt.Sprintf("%s %.0f %%", side, *v*100))
+		}
+	}
+	var lines []string
+	if len(disk) > 0 {
+		lines = append(lines, "on the host's disk: "+strings.Join(disk, "; "))
+	}
+	if len(stolen) > 0 {
+		lines = append(lines, "processor time stolen: "+strings.Join(stolen, ", "))
+	}
+	return strings.Join(lines, "; ")
 }
 
 // textGrowth shows many at once, a line for each N.
