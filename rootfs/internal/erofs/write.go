@@ -183,7 +183,8 @@ func (w *writer) chunks(ctx context.Context, n *node, f *os.File) (list []byte, 
 	return list, nil
 }
 
-// copy copies n bytes. Blocks of zeros stay holes of the image.
+// copy copies n bytes. Blocks of zeros stay holes of the image, and holes are not
+// read: an archive can have a terabyte of them between bytes.
 func (w *writer) copy(ctx context.Context, f *os.File, from, n, to int64) error {
 	if w.buf == nil {
 		w.buf = make([]byte, 256<<10)
@@ -196,12 +197,20 @@ func (w *writer) copy(ctx context.Context, f *os.File, from, n, to int64) error 
 		if err := readFull(f, b, from); err != nil {
 			return err
 		}
+		k := int64(len(b))
 		if !zero(b) {
 			if _, err := w.out.WriteAt(b, to); err != nil {
 				return err
 			}
+		} else {
+			next, err := f.Seek(from+k, unix.SEEK_DATA)
+			switch {
+			case errors.Is(err, unix.ENXIO): // a hole up to the end
+				return nil
+			case err == nil:
+				k = min(n, max(k, next-from))
+			}
 		}
-		k := int64(len(b))
 		from, to, n = from+k, to+k, n-k
 	}
 	return nil
