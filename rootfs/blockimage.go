@@ -58,6 +58,11 @@ func NewBlockImage(ctx context.Context, dir string, opt Options) (*BlockImage, e
 	if err != nil {
 		return nil, err
 	}
+	if strings.HasSuffix(dir, LayerImage) {
+		if b, err := layerBlock(dir); !errors.Is(err, errGone) {
+			return b, err
+		}
+	}
 	if name := s.layerName(dir); name != "" {
 		if b, err := s.useBlock(name); err == nil {
 			return b, nil
@@ -83,6 +88,24 @@ func NewBlockImage(ctx context.Context, dir string, opt Options) (*BlockImage, e
 		return nil, fmt.Errorf("store %s: %w", s.path(blocksDir), bare(err))
 	}
 	return s.makeBlock(ctx, tree, name)
+}
+
+// layerBlock gives a layer of the store that is an image already. errGone: it is
+// a directory of that name.
+func layerBlock(path string) (*BlockImage, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("block image: %s: %w", path, err)
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		err = errGone
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return &BlockImage{Path: path, Bytes: st.Size, lock: fd}, nil
 }
 
 // layerName is the name of the store's entry whose tree is dir, or "".

@@ -63,21 +63,21 @@ func Commit(ctx context.Context, k *Keep, ref Ref, layer *os.File, opt Options) 
 	if err != nil {
 		return nil, fmt.Errorf("image %s: configuration: %w", img.ID, err)
 	}
-	img.Layers = append(img.Layers, ImageLayer{DiffID: added.DiffID, Digest: added.Digest, Bytes: bytes, Entry: layerEntry(added.DiffID)})
+	img.Layers = append(img.Layers, ImageLayer{DiffID: added.DiffID, Digest: added.Digest, Bytes: bytes, Entry: tree.entries[0]})
 	img.ID, img.Manifest, img.Fetched, img.Source, img.Names = digestBytes(raw), "", false, "keep:"+k.Name, []string{}
-	return s.makeImage(ctx, img, raw, base.arch, ref.FullName())
+	return s.makeImage(ctx, img, raw, base.arch, ref.FullName(), "")
 }
 
 // layerOnce takes a layer into the store, or holds the one that is there.
 func (s store) layerOnce(ctx context.Context, l *foundLayer, opt Options) (*Root, int64, error) {
-	if tree, err := s.use(layerEntry(l.DiffID)); err == nil {
-		m, err := s.meta(layerEntry(l.DiffID))
+	if tree, err := s.useAs(opt.Format, layerEntry(l.DiffID)); err == nil {
+		m, err := s.meta(tree.entries[0])
 		if err == nil {
 			return tree, m.Bytes, nil
 		}
 		_ = tree.Close()
 	}
-	tree, m, err := s.takeLayer(ctx, l, UnpackOptions{Limits: opt.Limits})
+	tree, m, err := s.takeLayer(ctx, l, opt.Format, UnpackOptions{Limits: opt.Limits})
 	return tree, m.Bytes, err
 }
 

@@ -15,7 +15,7 @@ import (
 // GCOptions say what GC removes besides abandoned temporaries, and layers that
 // no image has any more.
 type GCOptions struct {
-	// Keep is how many bytes of unpacked files and of their block images may
+	// Keep is how many bytes of unpacked files and of images of them may
 	// stay. Block images go first; then what has no name, or can be fetched again,
 	// the least recently used first. An image that was imported or committed
 	// under a name never goes. Negative: all may stay.
@@ -196,7 +196,13 @@ func Remove(dir, digest string) error {
 	if s.dir == "" {
 		return fmt.Errorf("store entry %s: %w", digest, errGone)
 	}
-	if err := s.removeEntry(layersDir, entryName(digest)); err != nil {
+	err = errGone
+	for _, f := range [...]Format{FormatDir, FormatErofs} {
+		if ferr := s.removeEntry(layersDir, f.in(entryName(digest))); !errors.Is(ferr, errGone) && (err == nil || errors.Is(err, errGone)) {
+			err = ferr
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("store entry %s: %w", digest, err)
 	}
 	s.dropDangling()
@@ -222,7 +228,9 @@ func (s store) entries() (list []storeEntry, total int64, err error) {
 		}
 		var m meta
 		if b, err := os.ReadFile(s.path(layersDir, e.name, "meta.json")); err == nil && json.Unmarshal(b, &m) == nil {
-			e.bytes = m.Bytes
+			if e.bytes = m.Bytes; m.Image > 0 {
+				e.bytes = m.Image
+			}
 		}
 		total += e.bytes
 		list = append(list, e)

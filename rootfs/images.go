@@ -42,6 +42,8 @@ type ImageLayer struct {
 	Bytes  int64  `json:"bytes"` // of its files, unpacked
 	// Entry is the store's directory, below layers.
 	Entry string `json:"entry"`
+	// Format is how it is kept.
+	Format Format `json:"format"`
 }
 
 // runFile is run.json: all that a start needs, small to read.
@@ -110,9 +112,9 @@ func (s store) useImage(entry string) (*Root, error) {
 		unix.Close(lock)
 		return nil, fmt.Errorf("store %s: %w; remove the image and make it again", s.path(imagesDir, entry), err)
 	}
-	root := &Root{Kind: KindImage, Config: &r.Config, Digest: strings.Replace(entry, "-", ":", 1), lock: lock, arch: r.Architecture}
+	root := &Root{Kind: KindImage, Config: &r.Config, Digest: strings.Replace(entry, "-", ":", 1), lock: lock, arch: r.Architecture, entries: r.Lowers}
 	for _, l := range r.Lowers {
-		root.Lowers = append(root.Lowers, s.path(layersDir, l, "fs"))
+		root.Lowers = append(root.Lowers, s.lower(l))
 	}
 	return root, nil
 }
@@ -225,6 +227,9 @@ func (s store) image(entry string) (Image, error) {
 	}
 	if err != nil {
 		return img, fmt.Errorf("store %s: %w", s.path(imagesDir, entry), bare(err))
+	}
+	for i := range img.Layers {
+		img.Layers[i].Format = formatOf(img.Layers[i].Entry)
 	}
 	if fi, err := os.Lstat(s.path(imagesDir, entry, "lock")); err == nil {
 		img.Used = fi.ModTime()

@@ -368,7 +368,9 @@ func importHelper() int {
 	src, err := Parse(os.Getenv("HUTCH_ROOTFS_FROM"))
 	name, nerr := ParseImage(os.Getenv("HUTCH_ROOTFS_NAME"))
 	if err = errors.Join(err, nerr); err == nil {
-		_, err = Import(context.Background(), src, name, Options{Store: os.Getenv("HUTCH_ROOTFS_STORE")})
+		_, err = Import(context.Background(), src, name, Options{
+			Store: os.Getenv("HUTCH_ROOTFS_STORE"), Format: Format(os.Getenv("HUTCH_ROOTFS_FORMAT")),
+		})
 	}
 	if err != nil {
 		io.WriteString(os.Stderr, err.Error()+"\n")

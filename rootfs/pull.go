@@ -26,6 +26,9 @@ func (s store) pull(ctx context.Context, ref Ref, opt Options) (*Root, error) {
 	if host == "" {
 		return nil, fmt.Errorf("image %s: names no registry; write HOST/NAME, as in docker.io/library/%s", ref, repository)
 	}
+	if err := s.can(ctx, opt.Format); err != nil {
+		return nil, fmt.Errorf("image %s: %w", ref, err)
+	}
 	if opt.Puller == nil {
 		return nil, errors.New("this program cannot fetch images")
 	}
@@ -62,13 +65,19 @@ func prepareImage(ctx context.Context, ref Ref, opt Options) (*Root, error) {
 		return nil, err
 	}
 	r, err := s.byName(ref.FullName())
-	if err == nil {
+	if err == nil && r.in(opt.Format) {
 		return r, nil
 	}
-	if !errors.Is(err, errGone) {
+	host, _ := ref.Host()
+	if err == nil && host == "" {
+		_ = r.Close()
+		return nil, fmt.Errorf("image %s: is kept in another store format; import it again with --store-format %s, or leave that out here", ref, opt.Format)
+	}
+	_ = r.Close()
+	if err != nil && !errors.Is(err, errGone) {
 		return nil, fmt.Errorf("image %s: %w", ref, err)
 	}
-	if host, _ := ref.Host(); host != "" {
+	if host != "" {
 		return s.pull(ctx, ref, opt)
 	}
 	var list []Image

@@ -36,7 +36,8 @@ type Config struct {
 // A Root is ready to run on. Close it when the box is gone.
 type Root struct {
 	Kind Kind
-	// Lowers are absolute host directories, the topmost layer first.
+	// Lowers are absolute host directories, the topmost layer first. One that
+	// ends in LayerImage and is a file is an EROFS image; see TakeLayer.
 	Lowers []string
 	// Config is nil for everything but an image.
 	Config *Config
@@ -46,8 +47,9 @@ type Root struct {
 	// when the tree was already in the store.
 	Stats Stats
 
-	arch string // an image's, if it says so
-	lock int    // descriptor that holds the shared lock on the store entry, -1 without
+	arch    string   // an image's, if it says so
+	entries []string // of layers, that it stacks
+	lock    int      // descriptor that holds the shared lock on the store entry, -1 without
 }
 
 // Close lets go of the store entry, so that GC may remove it. It may be called
@@ -56,6 +58,7 @@ func (r *Root) Close() error {
 	if r == nil || r.lock < 0 {
 		return nil
 	}
+	closeViews(r.Lowers)
 	fd := r.lock
 	r.lock = -1
 	return unix.Close(fd)
@@ -80,6 +83,9 @@ type Options struct {
 	// Puller opens the program that fetches from registries; see package
 	// registry. Without it nothing is fetched.
 	Puller func() (*os.File, error)
+	// Format is how what has to be made in the store is kept. What is there in
+	// another one is made anew where it can be, else it is an error.
+	Format Format
 	// PlainHTTP allows a registry without TLS that is not on this machine.
 	PlainHTTP bool
 	// Stall and Pause are those of registry.Open.
@@ -115,6 +121,9 @@ func Prepare(ctx context.Context, ref Ref, opt Options) (*Root, error) {
 }
 
 func prepareAny(ctx context.Context, ref Ref, opt Options) (*Root, error) {
+	if err := opt.checkFormat(ctx, ref); err != nil {
+		return nil, err
+	}
 	switch ref.Kind {
 	case KindHost:
 		return &Root{Kind: KindHost, Lowers: []string{"/"}, lock: -1}, nil
@@ -135,6 +144,23 @@ func prepareAny(ctx context.Context, ref Ref, opt Options) (*Root, error) {
 	return nil, fmt.Errorf("root %s: unknown kind %q; %s", ref, ref.Kind, forms)
 }
 
+// checkFormat tells whether the store can keep ref in the format that is asked for.
+func (opt Options) checkFormat(ctx context.Context, ref Ref) error {
+	switch {
+	case opt.Format == "":
+		return nil
+	case opt.Format.Check() != nil:
+		return opt.Format.Check()
+	case ref.Kind == KindHost || ref.Kind == KindDir:
+		return fmt.Errorf("root %s: is not kept in the store, so it has no store format; leave --store-format out", ref)
+	}
+	s, err := storeAt(opt.Store)
+	if err != nil {
+		return err
+	}
+	return s.can(ctx, opt.Format)
+}
+
 // runs tells whether this machine can run what was made for the root's architecture.
 func (r *Root) runs() error {
 	if r.arch == "" || r.arch == runtime.GOARCH || foreignRuns(r.arch) {
@@ -148,7 +174,7 @@ func (r *Root) runs() error {
 // else nil: then Prepare says why or does it. It takes microseconds.
 func Stored(ref Ref, opt Options) *Root {
 	s, err := storeAt(opt.Store)
-	if err != nil || opt.Platform != "" {
+	if err != nil || opt.Platform != "" || opt.Format != "" {
 		return nil
 	}
 	var r *Root

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -21,9 +22,14 @@ type squashed struct {
 }
 
 // squash puts the lowest layers of an image, the topmost first, into one entry.
-// It is made of hard links: it costs directories, and no data.
+// It is made of hard links: it costs directories, and no data; but where one of
+// them is an EROFS image, it is another, a copy.
 func (s store) squash(ctx context.Context, lowers []string) (squashed, error) {
-	entry := "stack-" + digestBytes([]byte(strings.Join(lowers, " ")))[len("sha256:"):]
+	format := FormatDir
+	if slices.ContainsFunc(lowers, func(l string) bool { return formatOf(l) == FormatErofs }) {
+		format = FormatErofs
+	}
+	entry := format.in("stack-" + digestBytes([]byte(strings.Join(lowers, " ")))[len("sha256:"):])
 	if r, err := s.use(entry); err == nil {
 		return squashed{r, entry}, nil
 	}
@@ -31,27 +37,69 @@ func (s store) squash(ctx context.Context, lowers []string) (squashed, error) {
 	if err != nil {
 		return squashed{}, err
 	}
-	var bytes int64
-	for _, l := range lowers {
-		m, merr := s.meta(l)
-		if err = merr; err == nil {
-			err = addTree(ctx, d.dir+"/fs", s.path(layersDir, l, "fs"))
-		}
-		if err != nil {
-			d.discard()
-			return squashed{}, fmt.Errorf("stack layers: %w", err)
-		}
-		bytes += m.Bytes
+	m := meta{Source: strings.Join(lowers, " ")}
+	if format == FormatErofs {
+		m.Image, err = s.squashImages(ctx, d, lowers)
+	} else {
+		err = s.squashDirs(ctx, d, lowers)
 	}
-	if err = writeSums(ctx, d.dir); err == nil {
-		err = writeJSON(d.dir+"/meta.json", meta{Source: strings.Join(lowers, " ")})
+	if err == nil {
+		err = writeJSON(d.dir+"/meta.json", m)
 	}
 	if err != nil {
 		d.discard()
-		return squashed{}, err
+		return squashed{}, fmt.Errorf("stack layers: %w", err)
 	}
 	r, err := s.keep(d, layersDir, entry)
 	return squashed{r, entry}, err
+}
+
+func (s store) squashDirs(ctx context.Context, d *draft, lowers []string) error {
+	for _, l := range lowers {
+		if err := addTree(ctx, d.dir+"/fs", s.path(layersDir, l, "fs")); err != nil {
+			return err
+		}
+	}
+	_, err := d.seal(ctx, FormatDir)
+	return err
+}
+
+// squashImages has overlayfs itself say what the layers show together. Nothing
+// lies below them, so that whiteouts are not needed any more.
+func (s store) squashImages(ctx context.Context, d *draft, lowers []string) (int64, error) {
+	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(fs)
+	for _, l := range lowers {
+		fd, err := openLower(s.lower(l))
+		if err != nil {
+			return 0, err
+		}
+		err = unix.FsconfigSetString(fs, "lowerdir+", "/proc/self/fd/"+itoa(int64(fd)))
+		unix.Close(fd)
+		if err != nil {
+			return 0, fmt.Errorf("%s: overlay of layers: %w", l, err)
+		}
+	}
+	defer func() {
+		for _, l := range lowers {
+			closeViews([]string{s.lower(l)})
+		}
+	}()
+	if err := unix.FsconfigSetFlag(fs, "userxattr"); err != nil { // as boxes mount it
+		return 0, err
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return 0, err
+	}
+	tree, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_RDONLY)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(tree)
+	return d.sealImage(ctx, "/proc/self/fd/"+itoa(int64(tree)))
 }
 
 // addTree adds to dir what it lacks of a layer that lies below those that are

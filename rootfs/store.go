@@ -18,8 +18,9 @@ import (
 //	layers/sha256-HEX/fs/         the tree of a plain tar, as the tar describes it
 //	layers/diff-HEX/fs/           that of an image's layer; HEX is its diff id
 //	layers/stack-HEX/fs/          that of several layers in one
+//	layers/….erofs/fs.erofs       any of these as an EROFS image, instead of fs
 //	layers/…/meta.json            what it was made from
-//	layers/…/sums                 a checksum of each file
+//	layers/…/sums                 a checksum of each file, or of the image
 //	layers/…/lock                 shared lock: in use; exclusive: being removed
 //	images/sha256-HEX/image.json  an image, by the digest of its configuration
 //	images/sha256-HEX/run.json    as much of it as a start needs
@@ -186,8 +187,8 @@ func (s store) hold(dir, name string) (int, error) {
 
 func (s store) root(name string, lock int) *Root {
 	return &Root{
-		Kind: KindTar, Lowers: []string{s.path(layersDir, name, "fs")},
-		Digest: strings.Replace(name, "-", ":", 1), lock: lock,
+		Kind: KindTar, Lowers: []string{s.lower(name)}, entries: []string{name},
+		Digest: entryDigest(name), lock: lock,
 	}
 }
 

@@ -20,8 +20,9 @@ import (
 type meta struct {
 	Digest   string    `json:"digest"`
 	Source   string    `json:"source"`
-	Size     int64     `json:"size"`  // of the archive
-	Bytes    int64     `json:"bytes"` // of the files in the tree
+	Size     int64     `json:"size"`            // of the archive
+	Bytes    int64     `json:"bytes"`           // of the files in the tree
+	Image    int64     `json:"image,omitempty"` // of the EROFS image, if it is one
 	Entries  int64     `json:"entries"`
 	Unpacked time.Time `json:"unpacked"`
 	Stats    Stats     `json:"stats"`
@@ -61,12 +62,14 @@ func (s store) prepareTar(ctx context.Context, ref Ref, opt Options) (*Root, err
 		return nil, fmt.Errorf("root %s: is a %s, not a tar file", ref, fileKind(goMode(st.Mode)))
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFREG {
-		if r, err := s.byIdentity(&st); err == nil {
+		r, err := s.byIdentity(&st)
+		if err != nil {
+			r, err = s.byImageKey(tarImageKey(&st))
+		}
+		if err == nil && r.in(opt.Format) {
 			return r, nil
 		}
-		if r, err := s.byImageKey(tarImageKey(&st)); err == nil {
-			return r, nil
-		}
+		_ = r.Close()
 	}
 	return s.fromFile(ctx, ref, opt)
 }
@@ -133,8 +136,8 @@ func (s store) fromFile(ctx context.Context, ref Ref, opt Options) (*Root, error
 		if err != nil {
 			return nil, fmt.Errorf("root %s: %w", ref, bare(err))
 		}
-		if r, err := s.use(entryName(digest)); err == nil {
-			s.remember(ref.Path, &st, entryName(digest))
+		if r, err := s.useAs(opt.Format, entryName(digest)); err == nil {
+			s.remember(ref.Path, &st, r.entries[0])
 			return r, nil
 		}
 	}
@@ -144,7 +147,7 @@ func (s store) fromFile(ctx context.Context, ref Ref, opt Options) (*Root, error
 	case r.Kind == KindImage:
 		s.rememberAs(ref.Path, &st, tarImageKey(&st), entryName(r.Digest))
 	default:
-		s.remember(ref.Path, &st, entryName(r.Digest))
+		s.remember(ref.Path, &st, r.entries[0])
 	}
 	return r, err
 }
@@ -228,17 +231,18 @@ func (s store) unpackNew(ctx context.Context, ref Ref, opt Options, r io.Reader,
 		}
 		return root, nil
 	}
+	m := newMeta(st, ref.Path)
 	if err == nil {
-		err = writeSums(ctx, d.dir)
+		m.Image, err = d.seal(ctx, opt.Format)
 	}
 	if err == nil {
-		err = writeJSON(d.dir+"/meta.json", newMeta(st, ref.Path))
+		err = writeJSON(d.dir+"/meta.json", m)
 	}
 	if err != nil {
 		d.discard()
 		return nil, fmt.Errorf("root %s: %w", ref, err)
 	}
-	root, err := s.keep(d, layersDir, entryName(st.Digest))
+	root, err := s.keep(d, layersDir, opt.Format.in(entryName(st.Digest)))
 	if err == nil {
 		root.Stats = st
 	}

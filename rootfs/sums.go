@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An entry's file sums has one line for each name in its tree, in the order of
+// An entry's file sums (of one that is an image: see imageSum) has one line for each name in its tree, in the order of
 // a walk that sorts names:
 //
 //	HEX HEX NAME
@@ -136,7 +136,11 @@ func sumOf(ctx context.Context, root int, path string, table *crc32.Table, buf [
 	var content uint32
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
-		content, err = sumContent(ctx, fd, table, buf)
+		err = eachData(ctx, fd, buf, func(at int64, b []byte) {
+			var where [8]byte
+			binary.LittleEndian.PutUint64(where[:], uint64(at))
+			content = crc32.Update(crc32.Update(content, table, where[:]), table, b)
+		})
 	case unix.S_IFLNK:
 		var to string
 		to, err = readlinkFD(fd)
@@ -153,40 +157,38 @@ func sumOf(ctx context.Context, root int, path string, table *crc32.Table, buf [
 	return fmt.Sprintf("%08x %08x %s", content, crc32.Checksum(about, table), strconv.Quote(path)), nil
 }
 
-// sumContent is of the parts of a file that are not zeros, and of where they
+// eachData calls data with the parts of a file that are not zeros, and where they
 // are: a hole is not read, and does not differ from zeros that were written.
-func sumContent(ctx context.Context, fd int, table *crc32.Table, buf []byte) (sum uint32, err error) {
+func eachData(ctx context.Context, fd int, buf []byte, data func(at int64, b []byte)) error {
 	f, err := unix.Open("/proc/self/fd/"+itoa(int64(fd)), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer unix.Close(f)
 	for pos := int64(0); ; {
 		n, err := readFull(f, buf, pos)
 		if err != nil || n == 0 {
-			return sum, err
+			return err
 		}
 		at, zero := pos, buf[0] == 0 && bytes.Equal(buf[:n-1], buf[1:n])
 		pos += int64(n)
 		if !zero {
-			var where [8]byte
-			binary.LittleEndian.PutUint64(where[:], uint64(at))
-			sum = crc32.Update(crc32.Update(sum, table, where[:]), table, buf[:n])
+			data(at, buf[:n])
 			if err := ctx.Err(); err != nil {
-				return 0, err
+				return err
 			}
 			continue
 		}
 		// An archive may say that a hole of a terabyte follows.
 		next, err := unix.Seek(f, pos, unix.SEEK_DATA)
 		if errors.Is(err, unix.ENXIO) {
-			return sum, nil
+			return nil
 		}
 		if err == nil {
 			pos = max(pos, next/int64(len(buf))*int64(len(buf)))
 		}
 		if err := ctx.Err(); err != nil {
-			return 0, err
+			return err
 		}
 	}
 }
@@ -250,6 +252,9 @@ var errDamaged = errors.New("damaged")
 // checkSums compares an entry with its sums. The error names what differs
 // first, and is errDamaged, ctx's, or of the store.
 func checkSums(ctx context.Context, dir string) error {
+	if formatOf(dir) == FormatErofs {
+		return checkImage(ctx, dir)
+	}
 	f, err := os.Open(dir + "/sums")
 	if err != nil {
 		return fmt.Errorf("%w: its sums: %w", errDamaged, bare(err))

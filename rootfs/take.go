@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,15 +27,15 @@ func (s store) take(ctx context.Context, f *foundImage, from Image, name string,
 			_ = r.Close()
 		}
 	}()
-	todo := s.missing(f, img.Layers, held)
+	todo := s.missing(f, img.Layers, held, opt.Format)
 	report := newTotal(opt.Progress, img.Source, f.Layers, todo)
 	err := EachLayer(ctx, len(todo), func(ctx context.Context, i, beside int) error {
 		n := todo[i]
-		r, m, err := s.takeLayer(ctx, &f.Layers[n], UnpackOptions{Limits: opt.Limits, Beside: beside, Progress: report.of(i)})
+		r, m, err := s.takeLayer(ctx, &f.Layers[n], opt.Format, UnpackOptions{Limits: opt.Limits, Beside: beside, Progress: report.of(i)})
 		if err != nil {
 			return fmt.Errorf("layer %d of %d: %w", n+1, len(f.Layers), err)
 		}
-		held[n], img.Layers[n] = r, layerOf(f.Layers[n], m)
+		held[n], img.Layers[n] = r, layerOf(f.Layers[n], m, r)
 		return nil
 	})
 	if err != nil {
@@ -50,31 +51,30 @@ func (s store) take(ctx context.Context, f *foundImage, from Image, name string,
 		}
 	}
 	report.done()
-	return s.makeImage(ctx, img, f.Raw, f.Config.Architecture, name)
+	return s.makeImage(ctx, img, f.Raw, f.Config.Architecture, name, opt.Format)
 }
 
 // missing holds the layers that are there already, and gives the numbers of
 // the others, each once.
-func (s store) missing(f *foundImage, layers []ImageLayer, held []*Root) (todo []int) {
+func (s store) missing(f *foundImage, layers []ImageLayer, held []*Root, format Format) (todo []int) {
 	seen := map[string]bool{}
 	for i, l := range f.Layers {
 		if seen[l.DiffID] {
 			continue
 		}
 		seen[l.DiffID] = true
-		entry := layerEntry(l.DiffID)
-		r, err := s.use(entry)
+		r, err := s.useAs(format, layerEntry(l.DiffID))
 		if err != nil {
 			todo = append(todo, i)
 			continue
 		}
-		m, err := s.meta(entry)
+		m, err := s.meta(r.entries[0])
 		if err != nil { // damaged: verify tells
 			_ = r.Close()
 			todo = append(todo, i)
 			continue
 		}
-		held[i], layers[i] = r, layerOf(l, m)
+		held[i], layers[i] = r, layerOf(l, m, r)
 	}
 	return todo
 }
@@ -83,12 +83,12 @@ func (s store) missing(f *foundImage, layers []ImageLayer, held []*Root) (todo [
 // plain tar with the same content, in which whiteouts mean nothing.
 func layerEntry(diffID string) string { return "diff-" + diffID[len("sha256:"):] }
 
-func layerOf(l foundLayer, m meta) ImageLayer {
-	return ImageLayer{DiffID: l.DiffID, Digest: l.Digest, Bytes: m.Bytes, Entry: layerEntry(l.DiffID)}
+func layerOf(l foundLayer, m meta, r *Root) ImageLayer {
+	return ImageLayer{DiffID: l.DiffID, Digest: l.Digest, Bytes: m.Bytes, Entry: r.entries[0]}
 }
 
 // takeLayer unpacks one layer into an entry of its own.
-func (s store) takeLayer(ctx context.Context, l *foundLayer, o UnpackOptions) (*Root, meta, error) {
+func (s store) takeLayer(ctx context.Context, l *foundLayer, format Format, o UnpackOptions) (*Root, meta, error) {
 	d, err := s.draft()
 	if err != nil {
 		return nil, meta{}, err
@@ -102,10 +102,10 @@ func (s store) takeLayer(ctx context.Context, l *foundLayer, o UnpackOptions) (*
 	if cerr := r.Close(); err == nil {
 		err = cerr
 	}
-	if err == nil {
-		err = writeSums(ctx, d.dir)
-	}
 	m := newMeta(st, "")
+	if err == nil {
+		m.Image, err = d.seal(ctx, format)
+	}
 	if err == nil {
 		err = writeJSON(d.dir+"/meta.json", m)
 	}
@@ -113,13 +113,14 @@ func (s store) takeLayer(ctx context.Context, l *foundLayer, o UnpackOptions) (*
 		d.discard()
 		return nil, m, err
 	}
-	root, err := s.keep(d, layersDir, layerEntry(l.DiffID))
+	root, err := s.keep(d, layersDir, format.in(layerEntry(l.DiffID)))
 	return root, m, err
 }
 
 // makeImage writes an image whose layers are there and held, and gives it a
-// name unless that is empty.
-func (s store) makeImage(ctx context.Context, img Image, raw []byte, arch, name string) (*Root, error) {
+// name unless that is empty. One that is there in another format than is asked
+// for is replaced.
+func (s store) makeImage(ctx context.Context, img Image, raw []byte, arch, name string, format Format) (*Root, error) {
 	lowers := stackOf(img.Layers)
 	if len(lowers) > lowersMax {
 		squashed, err := s.squash(ctx, lowers[lowersMax-1:])
@@ -150,7 +151,12 @@ func (s store) makeImage(ctx context.Context, img Image, raw []byte, arch, name 
 		return nil, fmt.Errorf("store %s: %w", d.dir, err)
 	}
 	entry := entryName(img.ID)
-	made, err := s.keep(d, imagesDir, entry)
+	var made *Root
+	if format != "" && s.differs(entry, lowers) {
+		made, err = s.replaceImage(d, entry)
+	} else {
+		made, err = s.keep(d, imagesDir, entry)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -162,6 +168,36 @@ func (s store) makeImage(ctx context.Context, img Image, raw []byte, arch, name 
 	}
 	root, err := s.useImage(entry)
 	return root, errors.Join(err, made.Close())
+}
+
+// differs tells whether an image is there that stacks other entries.
+func (s store) differs(entry string, lowers []string) bool {
+	have, err := s.lowersOf(entry)
+	return err == nil && !slices.Equal(have, lowers)
+}
+
+// replaceImage puts a draft in the place of the image that is there, at once:
+// its names never lead nowhere. Whoever runs it holds no lock on its layers,
+// so one that is in use stays.
+func (s store) replaceImage(d *draft, entry string) (*Root, error) {
+	lock, err := s.lockOut(imagesDir, entry)
+	if errors.Is(err, errGone) {
+		return s.keep(d, imagesDir, entry)
+	}
+	if err == nil {
+		defer unix.Close(lock)
+		err = unix.Renameat2(unix.AT_FDCWD, d.dir, unix.AT_FDCWD, s.path(imagesDir, entry), unix.RENAME_EXCHANGE)
+	}
+	if err != nil {
+		d.discard()
+		return nil, fmt.Errorf("image %s: its layers are kept in another store format: %w; try again when nobody runs it", entryDigest(entry), err)
+	}
+	if err := holdShared(d.lock); err != nil {
+		unix.Close(d.lock)
+		return nil, fmt.Errorf("store %s: %s was removed as soon as it was made: %w", s.dir, entry, err)
+	}
+	_ = removePath(d.dir) // what was there; else gc does
+	return s.root(entry, d.lock), nil
 }
 
 // stackOf gives the entries to stack, the topmost first, each once: the kernel
@@ -237,10 +273,14 @@ func (s store) localImage(ctx context.Context, ref Ref, name string, opt Options
 	if unix.Stat(ref.file(), &st) == nil {
 		key = imageKey(ref, &st, opt)
 		if entry, err := os.Readlink(s.path(indexDir, key)); err == nil {
-			if r, err := s.useImage(entry); err == nil {
-				if name == "" {
-					return r, nil
-				}
+			r, err := s.useImage(entry)
+			switch {
+			case err != nil:
+			case !r.in(opt.Format):
+				_ = r.Close()
+			case name == "":
+				return r, nil
+			default:
 				return r, s.setName(name, entry)
 			}
 		}
@@ -331,6 +371,9 @@ func Import(ctx context.Context, from Ref, name Ref, opt Options) (*Root, error)
 	if err != nil {
 		return nil, err
 	}
+	if err := s.can(ctx, opt.Format); err != nil {
+		return nil, err
+	}
 	switch from.Kind {
 	case KindOCI, KindOCIArchive, KindDockerArchive:
 		return s.localImage(ctx, from, name.FullName(), opt)
@@ -355,7 +398,7 @@ func (s store) nameTree(ctx context.Context, from Ref, tree *Root, name string, 
 		}
 		return s.byName(name)
 	}
-	entry := entryName(tree.Digest)
+	entry := tree.entries[0]
 	m, err := s.meta(entry)
 	if err != nil {
 		return nil, err
@@ -375,5 +418,5 @@ func (s store) nameTree(ctx context.Context, from Ref, tree *Root, name string, 
 	if abs, err := filepath.Abs(from.Path); err == nil && from.Path != "-" {
 		img.Source = abs
 	}
-	return s.makeImage(ctx, img, raw, p.Architecture, name)
+	return s.makeImage(ctx, img, raw, p.Architecture, name, opt.Format)
 }

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -766,10 +767,14 @@ func listing(t *testing.T, root string) string {
 		case unix.S_IFLNK:
 			l, _ := os.Readlink(p)
 			fmt.Fprintf(&b, " to %s", l)
+		case unix.S_IFCHR, unix.S_IFBLK:
+			fmt.Fprintf(&b, " device %d:%d", unix.Major(st.Rdev), unix.Minor(st.Rdev))
 		}
 		names := make([]byte, 4096)
 		n, _ := unix.Llistxattr(p, names)
-		for _, name := range strings.Split(strings.TrimRight(string(names[:max(n, 0)]), "\x00"), "\x00") {
+		list := strings.Split(strings.TrimRight(string(names[:max(n, 0)]), "\x00"), "\x00")
+		slices.Sort(list) // each file system has an order of its own
+		for _, name := range list {
 			v := make([]byte, 4096)
 			if n, err := unix.Lgetxattr(p, name, v); name != "" && err == nil {
 				fmt.Fprintf(&b, " %s=%q", name, v[:n])

@@ -94,7 +94,7 @@ func (s store) verifyImages(v *Verified) (users map[string][]string, err error) 
 		}
 		for _, l := range lowers {
 			users[l] = append(users[l], who...)
-			if _, serr := os.Lstat(s.path(layersDir, l, "fs")); err == nil && serr != nil {
+			if _, serr := os.Lstat(s.lower(l)); err == nil && serr != nil {
 				err = fmt.Errorf("its layer %s is missing", l)
 			}
 		}

@@ -19,7 +19,7 @@ import (
 // It does not follow redirects, which hutch's layers never hold (overlayfs,
 // Documentation/filesystems/overlayfs.rst).
 type View struct {
-	// Lowers are directories, the topmost layer first.
+	// Lowers are directories or EROFS images, as in Root, the topmost layer first.
 	Lowers []string
 }
 
@@ -100,7 +100,7 @@ func (v View) lookup(path string) (int, error) {
 
 // lookupOne leaves the whole resolution to the kernel.
 func lookupOne(root, path string) (int, error) {
-	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	dir, err := openLower(root)
 	if err != nil {
 		return -1, err
 	}
@@ -152,7 +152,7 @@ func closeAll(fds []int) {
 func (w *walk) run(lowers []string, path string) (int, error) {
 	var root []int
 	for _, l := range lowers {
-		fd, err := unix.Open(l, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		fd, err := openLower(l)
 		if err != nil {
 			closeAll(root)
 			return -1, err
