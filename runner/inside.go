@@ -29,6 +29,43 @@ func (s *Spec) LookupUser() (User, error) {
 	return u, nil
 }
 
+// MayBeImage says whether a layer could be an EROFS image, by its name.
+func MayBeImage(layer string) bool { return strings.HasSuffix(layer, rootfs.LayerImage) }
+
+// TakeLayer mounts a layer that is an EROFS image on nothing, for one box; the
+// descriptor is the caller's to close.
+func TakeLayer(layer string) (tree int, err error) {
+	tree, err = rootfs.TakeLayer(layer)
+	if err == nil {
+		return tree, nil
+	}
+	e := &Error{Stage: StagePrepare, Err: err}
+	if before, after, ok := cutLast(err.Error(), "; "); ok {
+		e.Err, e.Hint = reworded{before, err}, after
+	}
+	return -1, e
+}
+
+func cutLast(s, sep string) (before, after string, ok bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(sep):], true
+}
+
+// A reworded error is err in other words.
+type reworded struct {
+	text string
+	err  error
+}
+
+func (r reworded) Error() string { return r.text }
+func (r reworded) Unwrap() error { return r.err }
+
+// LoopDevice ties a free loop device to a file until its last user is gone.
+func LoopDevice(file int) (device int, name string, err error) { return rootfs.LoopDevice(file, 0) }
+
 // IsDir says whether path exists in the root, and is a directory.
 func (s *Spec) IsDir(path string) (dir, exists bool) {
 	info, err := s.view().Stat(path)

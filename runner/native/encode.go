@@ -16,9 +16,10 @@ type files struct {
 	status int // the box's end of the status socket
 	reaper int // the reaper's program, a memfd
 	copies int // the box's end of the socket for the tree that is copied from and to
-	// Where they are wanted: a mounted file system, a lock that the reaper
-	// holds.
-	image, lock int
+	// images are mounted file systems, by the names of their trees.
+	images map[string]int
+	// lock, where it is wanted, is one that the reaper holds.
+	lock int
 	// groups is how many control groups the application enters by itself.
 	groups int
 	// listener is where the filter's listener is sent through; listen is that filter.

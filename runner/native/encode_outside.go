@@ -33,8 +33,10 @@ func (e *encoder) one(s *plan.Step) {
 		e.takeTree(s)
 	case plan.TakeImage:
 		// Mounted by start, on nothing.
-		e.call(unix.SYS_FCNTL, val(e.files.image), val(unix.F_DUPFD_CLOEXEC), val(3)).to(e, s.Name)
-		e.mapIDs(s, 0)
+		e.call(unix.SYS_FCNTL, val(e.files.images[s.Name]), val(unix.F_DUPFD_CLOEXEC), val(3)).to(e, s.Name)
+		if s.IDMapped {
+			e.mapIDs(s, 0)
+		}
 	case plan.AwaitHutch:
 		// EAGAIN: hutch was ready first.
 		e.call(unix.SYS_FUTEX, val(address(&e.shared.ready)), val(0), val(0), val(0)).or(unix.EAGAIN)

@@ -32,6 +32,8 @@ func hintStep(s *plan.Step, errno syscall.Errno) string {
 		return "hutch ended while the box was starting"
 	case s.Kind == plan.TakeTree && s.IDMapped && errno == unix.EINVAL:
 		return fmt.Sprintf("the file system of %s cannot map ids: put it on ext4, xfs, btrfs or tmpfs, or run hutch as an ordinary user", s.Source)
+	case s.Kind == plan.TakeImage && s.IDMapped && errno == unix.EINVAL:
+		return "EROFS maps ids since Linux 5.19; import the image with --store-format dir"
 	case s.Kind == plan.TakeTree && errno == unix.EPERM:
 		return "without privilege a tree can only be taken whole; check that every mount below " + s.Source + " is reachable"
 	case s.Kind == plan.TakeTree:

@@ -40,6 +40,9 @@ func gather(s *runner.Spec, m ids) (plan.Facts, error) {
 			Hint: "install hutch owned by root (sudo install bin/hutch /usr/local/bin), or use a kernel with Landlock",
 		}
 	}
+	if err := findImages(s, m, f.IsDir); err != nil {
+		return f, err
+	}
 	if err := findSources(s, f.IsDir); err != nil {
 		return f, err
 	}
@@ -115,6 +118,26 @@ func findSources(s *runner.Spec, isDir map[string]bool) error {
 	var st unix.Stat_t
 	if err := unix.Stat("/dev/null", &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != unix.Mkdev(1, 3) {
 		return &runner.Error{Stage: runner.StagePrepare, Step: "/dev/null of this machine is not the null device", Err: err, Hint: "mend the host's /dev: mknod -m 666 /dev/null c 1 3"}
+	}
+	return nil
+}
+
+// findImages tells which layers are file systems in files. Only those are
+// looked at that are called so.
+func findImages(s *runner.Spec, m ids, isDir map[string]bool) error {
+	for _, l := range s.Root.Lowers {
+		if !runner.MayBeImage(l) {
+			continue
+		}
+		var st unix.Stat_t
+		dir := unix.Lstat(l, &st) != nil || st.Mode&unix.S_IFMT == unix.S_IFDIR
+		if !dir && !m.privileged {
+			return &runner.Error{
+				Stage: runner.StagePrepare, Step: "layer " + l, Err: errors.New("only root may mount a layer that is an EROFS image"),
+				Hint: "run as root, or import the image with --store-format dir",
+			}
+		}
+		isDir[l] = dir
 	}
 	return nil
 }

@@ -104,6 +104,9 @@ func faultSpecs(t *testing.T) map[string]*runner.Spec {
 		image := newSpec(t, "exit", "0")
 		image.Root.Keep = keepImage(t)
 		list["image"] = image
+		layer := newSpec(t, "exit", "0")
+		layer.Root.Lowers = []string{layerImage(t, probeRoot)}
+		list["layer image"] = layer
 	}
 	return list
 }
@@ -121,6 +124,7 @@ func TestEveryCallFails(t *testing.T) {
 			if r, err := ended(b); err != nil || r.ExitCode == nil || *r.ExitCode != 0 {
 				t.Fatalf("unchanged: %v %v", r, err)
 			}
+			planOf(t, s) // looks into layers, and what it mounts for that waits for the next box
 			before := takeTrace(t)
 			failed, faults := 0, 0
 			for program := 0; ; program++ {

@@ -1,18 +1,17 @@
 package native
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"hutch/runner"
+	"hutch/runner/plan"
 )
 
 // Hold gives the engine a descriptor of a lock, flock(2), that the reaper of a
@@ -45,7 +44,31 @@ func (b *box) openKeep(f *files) error {
 			Hint: "it needs a free loop device and ext4 in the kernel; hutch keep rm removes what is kept",
 		}
 	}
-	b.image, f.image = tree, tree
+	b.image = tree
+	f.addImage("keep", tree)
+	return nil
+}
+
+func (f *files) addImage(name string, tree int) {
+	if f.images == nil {
+		f.images = map[string]int{}
+	}
+	f.images[name] = tree
+}
+
+// openLayers mounts the layers that are file systems in files.
+func (b *box) openLayers(f *files) error {
+	for i := range b.plan.Steps {
+		s := &b.plan.Steps[i]
+		if s.Kind != plan.TakeImage || !isLayer(s) {
+			continue
+		}
+		tree, err := runner.TakeLayer(s.Source)
+		if err != nil {
+			return err
+		}
+		f.addImage(s.Name, b.keep(tree))
+	}
 	return nil
 }
 
@@ -78,7 +101,7 @@ func mountImage(path string) (tree int, err error) {
 	if err := awaitUnmount(path); err != nil {
 		return -1, err
 	}
-	device, name, err := loopDevice(file)
+	device, name, err := runner.LoopDevice(file)
 	if err != nil {
 		return -1, err
 	}
@@ -115,37 +138,6 @@ func awaitUnmount(path string) error {
 		time.Sleep(10 * time.Millisecond)
 	}
 	return unix.EBUSY
-}
-
-// loopDevice ties a free loop device to file. Another process may take the
-// same free one first.
-func loopDevice(file int) (int, string, error) {
-	control, err := unix.Open("/dev/loop-control", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return -1, "", err
-	}
-	defer unix.Close(control)
-	for range 64 {
-		n, err := unix.IoctlRetInt(control, unix.LOOP_CTL_GET_FREE)
-		if err != nil {
-			return -1, "", err
-		}
-		name := "/dev/loop" + strconv.Itoa(n)
-		device, err := unix.Open(name, unix.O_RDWR|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return -1, "", err
-		}
-		config := unix.LoopConfig{Fd: uint32(file)}
-		config.Info.Flags = unix.LO_FLAGS_AUTOCLEAR
-		if err = unix.IoctlLoopConfigure(device, &config); err == nil {
-			return device, name, nil
-		}
-		unix.Close(device)
-		if !errors.Is(err, unix.EBUSY) {
-			return -1, "", err
-		}
-	}
-	return -1, "", unix.EBUSY
 }
 
 // openBelow opens a directory of root's.

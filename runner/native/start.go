@@ -254,6 +254,9 @@ func (b *box) open(f *files) error {
 	if err := b.openKeep(f); err != nil {
 		return err
 	}
+	if err := b.openLayers(f); err != nil {
+		return err
+	}
 	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fail("make the status socket", err)

@@ -137,6 +137,10 @@ var devices = [...]string{"null", "zero", "full", "random", "urandom", "tty"}
 // crossing, a source can neither be redirected by the image nor seen twice.
 func (b *builder) trees() {
 	for i, l := range b.spec.Root.Lowers {
+		if dir, known := b.facts.IsDir[l]; known && !dir {
+			b.add(Step{Kind: TakeImage, Name: layerName(i), Source: l, ReadOnly: true, IDMapped: b.idMapped()})
+			continue
+		}
 		b.add(Step{Kind: TakeTree, Name: layerName(i), Source: l, Dir: true, ReadOnly: true, IDMapped: b.idMapped(), Recursive: !b.facts.Privileged})
 	}
 	b.takeKeep()

@@ -118,6 +118,12 @@ func TestGolden(t *testing.T) {
 		}},
 		{"keep-single", "single", rootfs.KindDir, func(s *runner.Spec, _ *Facts) { s.Root.Keep = "/store/keep/x/data" }},
 		{"keep-image", "root", rootfs.KindDir, func(s *runner.Spec, _ *Facts) { s.Root.Keep = "/store/keep/x/disk.img" }},
+		{"layer-image", "root", rootfs.KindDir, func(s *runner.Spec, f *Facts) {
+			s.Root.Lowers[0] = "/store/top.erofs/fs.erofs"
+			if f.IsDir != nil {
+				f.IsDir[s.Root.Lowers[0]] = false
+			}
+		}},
 		{"binds", "root", rootfs.KindDir, func(s *runner.Spec, _ *Facts) { binds(s) }},
 		{"user", "root", rootfs.KindDir, func(_ *runner.Spec, f *Facts) {
 			f.UID, f.GID, f.Groups, f.Home = 33, 44, []uint32{44, 5}, "/srv/web"

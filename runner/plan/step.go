@@ -184,7 +184,8 @@ type Facts struct {
 	LastCap       int
 	// Host is what a host root consists of.
 	Host []HostEntry
-	// IsDir holds every bind source, hidden and protected path that exists.
+	// IsDir holds every bind source, hidden and protected path that exists, and
+	// the layers that may be files with a file system.
 	IsDir map[string]bool
 }
 
