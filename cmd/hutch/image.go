@@ -74,6 +74,7 @@ func imageCommand() *cli.Command {
 func sourceFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "platform", Usage: "take the image for `OS/ARCH[/VARIANT]`"},
+		&cli.StringFlag{Name: "store-format", Usage: storeFormatUsage},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show no progress"},
 	}
 }
@@ -120,6 +121,7 @@ func interruptible(f func(ctx context.Context) error) error {
 func imageOptions(c *cli.Context) (rootfs.Options, error) {
 	opt := rootfs.Options{
 		Stdin: os.Stdin, Puller: puller, Platform: rootfs.Platform(c.String("platform")), PlainHTTP: c.Bool("plain-http"),
+		Format: rootfs.Format(c.String("store-format")),
 	}
 	if !c.Bool("quiet") {
 		opt.Progress = progress()
@@ -127,8 +129,13 @@ func imageOptions(c *cli.Context) (rootfs.Options, error) {
 	if err := opt.Platform.Check(); err != nil {
 		return opt, misuse("write OS/ARCHITECTURE[/VARIANT], as in linux/arm64", "option --platform: %q", c.String("platform"))
 	}
+	if c.IsSet("store-format") && (opt.Format == "" || opt.Format.Check() != nil) {
+		return opt, misuse("it is one of dir, erofs", "option --store-format: no such format %q", c.String("store-format"))
+	}
 	return opt, nil
 }
+
+const storeFormatUsage = "keep layers as `FORMAT`: dir (directories) or erofs (EROFS images, as root)"
 
 func imagePull(c *cli.Context) error {
 	if c.NArg() == 0 {
@@ -201,17 +208,29 @@ func imageList(c *cli.Context) error {
 		return printJSON(list)
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tID\tPLATFORM\tSIZE\tLAYERS\tUSED")
+	fmt.Fprintln(w, "NAME\tID\tPLATFORM\tSIZE\tLAYERS\tFORMAT\tUSED")
 	for _, img := range list {
 		names := img.Names
 		if len(names) == 0 {
 			names = []string{"-"}
 		}
 		for _, n := range names {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", n, shortID(img.ID), img.Platform, humanSize(img.Bytes), len(img.Layers), ago(img.Used))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", n, shortID(img.ID), img.Platform, humanSize(img.Bytes), len(img.Layers), formats(img), ago(img.Used))
 		}
 	}
 	return w.Flush()
+}
+
+// formats is how an image's layers are kept.
+func formats(img rootfs.Image) string {
+	f := rootfs.FormatDir
+	for i, l := range img.Layers {
+		if i > 0 && l.Format != f {
+			return "both"
+		}
+		f = l.Format
+	}
+	return string(f)
 }
 
 func printJSON(v any) error {

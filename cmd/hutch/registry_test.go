@@ -28,6 +28,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"hutch/rootfs"
 )
 
 // tarFiles makes a tar of files, "name" and content in turn; a name that ends
@@ -377,6 +379,22 @@ func pulled(t *testing.T, mode string, env ...string) (status int, output string
 
 func makeLayout(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(writeLayout(ts.MkAbs(args[0])))
+}
+
+// flipImage changes a byte of the topmost layer of an image, an EROFS image of root's.
+func flipImage(ts *testscript.TestScript, _ bool, args []string) {
+	img, err := rootfs.InspectImage("/var/lib/hutch", args[0])
+	ts.Check(err)
+	path := "/var/lib/hutch/layers/" + img.Layers[len(img.Layers)-1].Entry + rootfs.LayerImage
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	ts.Check(err)
+	defer f.Close()
+	var b [1]byte
+	_, err = f.ReadAt(b[:], 4096)
+	ts.Check(err)
+	b[0] ^= 0x10
+	_, err = f.WriteAt(b[:], 4096)
+	ts.Check(err)
 }
 
 func flip(ts *testscript.TestScript, _ bool, args []string) {

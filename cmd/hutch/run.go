@@ -102,6 +102,7 @@ type request struct {
 	// holds for what is kept too.
 	disk, inodes bool
 	platform     string
+	format       string // --store-format
 	explain      string   // a Spec's Explain
 	command      []string // what a learning run ran
 	plain        bool     // --plain-http
@@ -139,6 +140,7 @@ func (q *request) settings() []setting {
 		}},
 		{name: "dry-run", usage: "show the `WHAT`: spec, plan or syscalls, and run nothing", set: text(&q.dryRun)},
 		{name: "platform", usage: "take an image's variant for `OS/ARCH[/VARIANT]`", set: text(&q.platform)},
+		{name: "store-format", usage: storeFormatUsage, set: text(&q.format)},
 		{name: "plain-http", usage: "allow a registry without TLS that is not on this machine", on: true, set: func(*runner.Override, string) error {
 			q.plain = true
 			return nil
@@ -210,6 +212,9 @@ func (q *request) parse(args []string, table []setting) (err error) {
 	}
 	if rootfs.Platform(q.platform).Check() != nil {
 		return misuse("write OS/ARCHITECTURE[/VARIANT], as in linux/arm64", "option --platform: %q", q.platform)
+	}
+	if rootfs.Format(q.format).Check() != nil {
+		return misuse("it is one of dir, erofs", "option --store-format: no such format %q", q.format)
 	}
 	if err := q.choice.check(); err != nil {
 		return err
@@ -329,7 +334,7 @@ func (q *request) prepare() (*rootfs.Root, os.Signal, error) {
 	if q.ref, err = rootfs.Parse(q.root); err != nil {
 		return nil, nil, rootError(q.root, err)
 	}
-	opt := rootfs.Options{Stdin: os.Stdin, Puller: puller, Platform: rootfs.Platform(q.platform), PlainHTTP: q.plain}
+	opt := rootfs.Options{Stdin: os.Stdin, Puller: puller, Platform: rootfs.Platform(q.platform), PlainHTTP: q.plain, Format: rootfs.Format(q.format)}
 	if root := rootfs.Stored(q.ref, opt); root != nil {
 		return root, nil, nil
 	}

@@ -32,6 +32,7 @@ var update = flag.Bool("update", false, "rewrite the golden parts of the scripts
 //	head N FROM TO               copy the first N bytes of a file
 //	layout DIR              write the test image as an OCI layout, with the tag 1
 //	flip PATH               change one byte of that file in the store's layers
+//	flipimage IMAGE         change one byte of its topmost layer, of root's store
 //	poke FILE OFFSET BYTE        overwrite one byte, both numbers as in Go
 //
 // and the conditions [root], [range], which says that many ids can be mapped,
@@ -61,7 +62,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": status, "bad": bad, "repeat": repeat, "head": head, "poke": poke,
-			"layout": makeLayout, "flip": flip,
+			"layout": makeLayout, "flip": flip, "flipimage": flipImage,
 		},
 	})
 }
