@@ -1,7 +1,10 @@
 package rootfs
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -112,6 +115,63 @@ var benchTrees []string
 func median(v []float64) float64 {
 	v = slices.Sorted(slices.Values(v))
 	return v[len(v)/2]
+}
+
+// BenchmarkErofs says where the time goes when a layer becomes an EROFS image
+// by way of a tree, and what a writer could save at most that streams: that is
+// decompressing the layer and writing it to one file, with no names at all.
+//
+// Run: HUTCH_BENCH_DIR=DIR go test -run '^$' -bench Erofs -benchtime 1x
+func BenchmarkErofs(b *testing.B) {
+	packed, err := os.ReadFile(filepath.Join(os.Getenv("HUTCH_BENCH_DIR"), "base.tar.gz"))
+	if err != nil {
+		b.Skip("HUTCH_BENCH_DIR has no base.tar.gz")
+	}
+	archive := filepath.Join(os.Getenv("HUTCH_BENCH_DIR"), "base.tar.gz")
+	stages := map[string][]float64{}
+	for range 7 {
+		d := &draft{dir: benchDir(b, archive)}
+		step := func(name string, f func() error) {
+			start := time.Now()
+			if err := f(); err != nil {
+				b.Fatal(err)
+			}
+			stages[name] = append(stages[name], time.Since(start).Seconds())
+		}
+		step("unpack-s", func() error {
+			if err := os.Mkdir(d.dir+"/fs", 0o700); err != nil {
+				return err
+			}
+			_, err := Unpack(context.Background(), bytes.NewReader(packed), d.dir+"/fs", UnpackOptions{})
+			return err
+		})
+		step("dirsums-s", func() error { return writeSums(context.Background(), d.dir) })
+		step("pack-s", func() error {
+			_, err := packTree(context.Background(), d.dir+"/fs", d.dir+LayerImage)
+			return err
+		})
+		step("sum-s", func() error {
+			_, err := imageSum(context.Background(), d.dir)
+			return err
+		})
+		step("stream-s", func() error {
+			to, err := os.Create(d.dir + "/plain")
+			if err != nil {
+				return err
+			}
+			_, err = io.Copy(struct{ io.Writer }{to}, &gzipReader{f: newInflater(newBytes(packed))})
+			return errors.Join(err, to.Close(), os.Remove(to.Name()))
+		})
+	}
+	start := time.Now() // at the very end, as in BenchmarkAgainstTar
+	for _, d := range benchTrees {
+		_ = removePath(d)
+	}
+	b.ReportMetric(time.Since(start).Seconds()/float64(len(benchTrees)), "remove-s")
+	for name, list := range stages {
+		b.ReportMetric(median(list), name)
+	}
+	benchTrees = nil
 }
 
 // BenchmarkInflate is the decompressor alone.

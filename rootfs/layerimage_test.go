@@ -616,7 +616,7 @@ func TestErofsNeedsRoot(t *testing.T) {
 	}
 	for _, from := range []string{"oci:" + dir + "/img", dir + "/r.tar"} {
 		_, err := importIn(t, FormatErofs, store, from, "a")
-		if !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "; only root may mount an image") {
+		if !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "only root may mount an EROFS image: operation not permitted; run hutch as root, or keep") {
 			t.Errorf("%s: %v", from, err)
 		}
 		ref, _ := Parse(from)

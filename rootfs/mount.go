@@ -84,16 +84,16 @@ func MountLayer(path string) (tree int, err error) {
 	if err == nil {
 		return tree, nil
 	}
-	hint := "hutch image verify tells whether it is damaged"
+	const instead = "keep directories with --store-format dir"
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		hint = "only root may mount an image; run hutch as root, or keep directories, with --store-format dir"
+		return -1, fmt.Errorf("only root may mount an EROFS image: %w; run hutch as root, or %s", err, instead)
 	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENOSYS):
-		hint = "this kernel has no EROFS (CONFIG_EROFS_FS) or no fsopen; keep directories, with --store-format dir"
+		return -1, fmt.Errorf("this kernel mounts no EROFS image: %w; it needs CONFIG_EROFS_FS, or %s", err, instead)
 	case errors.Is(err, errLoop):
-		hint = "mounting an image needs Linux 6.12 with CONFIG_EROFS_FS_BACKED_BY_FILE, or a free loop device; keep directories, with --store-format dir"
+		return -1, fmt.Errorf("this kernel mounts no EROFS image from a file: %w; it needs Linux 6.12 with CONFIG_EROFS_FS_BACKED_BY_FILE or a free loop device, or %s", err, instead)
 	}
-	return -1, fmt.Errorf("mount the EROFS image %s: %w; %s", path, err, hint)
+	return -1, fmt.Errorf("mount the EROFS image %s: %w; hutch image verify tells whether it is damaged", path, err)
 }
 
 var errLoop = errors.New("loop device")

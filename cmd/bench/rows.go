@@ -82,6 +82,13 @@ func rows() []row {
 		{"layout-umoci", "five layers from an OCI layout", "s", ratio, 0.5, 0, 7, layoutUmoci},
 		{"layout-podman", "five layers from an OCI layout", "s", ratio, 0.5, 0, 5, layoutPodman},
 		{"start-image", "run IMAGE of five layers, less run DIR", "ms", difference, 1.0, 0, starts, startImage},
+		// For information: the store's formats, by which its default was chosen. As root.
+		{"erofs-import", "import five layers as EROFS images", "s", ratio, 0, 0, 7, importErofs},
+		{"erofs-pull", "pull five layers as EROFS images", "s", ratio, 0, 0, 7, pullErofs},
+		{"erofs-start", "run IMAGE, layers as EROFS images", "ms", difference, 0, 0, starts, startErofs},
+		{"erofs-openat", "openat+close of a file of an EROFS layer", "ns", ratio, 0, 0, 21, openErofs},
+		{"erofs-read", "reading 100 MB of an EROFS root, new box", "ms", ratio, 0, 0, 11, readErofs},
+		{"erofs-disk", "the store's five layers as EROFS images", "MiB", ratio, 0, 0, 1, diskErofs},
 		{"pull-memory", "peak memory of a pull, both processes", "MiB", absolute, 64, 0, 3, pullMemory},
 		{"zeros-memory", "peak memory of an import of 1 GiB of zeros", "MiB", absolute, 64, 0, 1, zerosMemory},
 	}

@@ -134,7 +134,7 @@ func findImages(s *runner.Spec, m ids, isDir map[string]bool) error {
 		if !dir && !m.privileged {
 			return &runner.Error{
 				Stage: runner.StagePrepare, Step: "layer " + l, Err: errors.New("only root may mount a layer that is an EROFS image"),
-				Hint: "run as root, or import the image with --store-format dir",
+				Hint: "run hutch as root, or import the image with --store-format dir",
 			}
 		}
 		isDir[l] = dir
