@@ -102,7 +102,7 @@ type request struct {
 	// holds for what is kept too.
 	disk, inodes bool
 	platform     string
-	format       string // --store-format
+	format       string   // --store-format
 	explain      string   // a Spec's Explain
 	command      []string // what a learning run ran
 	plain        bool     // --plain-http
