@@ -21,7 +21,7 @@ func (e *fieldError) Error() string { return e.path + ": " + e.err.Error() }
 func (p *Profile) check() *fieldError {
 	for _, check := range []func() *fieldError{
 		p.checkVersion, p.checkExtends, p.checkProcess, p.checkNamespaces, p.checkFilesystem,
-		p.checkLimits, p.checkNetwork, p.checkSeccomp,
+		p.checkLimits, p.checkNetwork, p.checkSeccomp, p.checkLandlock,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -141,6 +141,34 @@ func (p *Profile) checkSeccomp() *fieldError {
 		return &fieldError{"seccomp." + bad.Path, bad.Err}
 	} else if err != nil {
 		return &fieldError{"seccomp", err}
+	}
+	return nil
+}
+
+func (p *Profile) checkLandlock() *fieldError {
+	const most = 1024 // each is a few system calls of every start
+	l := &p.Landlock
+	for _, list := range []struct {
+		key   string
+		paths []string
+		ports []uint16
+	}{
+		{"read", l.Read, nil},
+		{"list", l.List, nil},
+		{"write", l.Write, nil},
+		{"execute", l.Execute, nil},
+		{"connect", nil, l.Connect},
+		{"bind", nil, l.Bind},
+	} {
+		key := "landlock." + list.key
+		if n := max(len(list.paths), len(list.ports)); n > most {
+			return &fieldError{key, fmt.Errorf("%d entries: at most %d", n, most)}
+		}
+		for i, name := range list.paths {
+			if !path.IsAbs(name) {
+				return &fieldError{fmt.Sprintf("%s[%d]", key, i), fmt.Errorf("%q: must begin with /", name)}
+			}
+		}
 	}
 	return nil
 }

@@ -59,8 +59,18 @@ func (c *coder) profile(p *Profile) {
 	c.list(&p.Capabilities.Add)
 	c.list(&p.Capabilities.Drop)
 	c.text(&p.Network.Mode)
-	c.flag(&p.Landlock.Filesystem)
-	c.flag(&p.Landlock.Scopes)
+	c.landlock(&p.Landlock)
+}
+
+func (c *coder) landlock(l *Landlock) {
+	c.flag(&l.Filesystem)
+	c.flag(&l.Scopes)
+	c.list(&l.Read)
+	c.list(&l.List)
+	c.list(&l.Write)
+	c.list(&l.Execute)
+	c.ports(&l.Connect)
+	c.ports(&l.Bind)
 }
 
 func (c *coder) process(p *Process) {
@@ -163,6 +173,22 @@ func (c *coder) list(l *[]string) {
 	}
 	for i := range *l {
 		c.text(&(*l)[i])
+	}
+}
+
+func (c *coder) ports(l *[]uint16) {
+	n := len(*l)
+	if *l == nil {
+		n = -1
+	}
+	n = c.count(n)
+	if !c.writing && n >= 0 {
+		*l = make([]uint16, n)
+	}
+	for i := range *l {
+		port := int64((*l)[i])
+		c.number(&port)
+		(*l)[i], c.bad = uint16(port), c.bad || port < 0 || port > math.MaxUint16
 	}
 }
 

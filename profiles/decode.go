@@ -177,8 +177,13 @@ func typeWord(t reflect.Type) string {
 		return "a whole number"
 	case reflect.Float64:
 		return "a number"
+	case reflect.Uint16:
+		return "a port, from 0 to 65535"
 	case reflect.Slice:
-		if t.Elem().Kind() == reflect.Struct {
+		switch t.Elem().Kind() {
+		case reflect.Uint16:
+			return "a list of ports, such as [80, 443]"
+		case reflect.Struct:
 			return "a list of tables"
 		}
 		return "a list of strings, such as [\"a\", \"b\"]"

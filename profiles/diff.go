@@ -1,6 +1,7 @@
 package profiles
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -98,6 +99,8 @@ func diffKeys(path string, a, b reflect.Value) []Difference {
 		switch {
 		case x.Kind() == reflect.Struct:
 			list = append(list, diffKeys(key, x, y)...)
+		case x.Kind() == reflect.Slice && strings.HasPrefix(key, "landlock."):
+			list = append(list, diffNarrowed(key, x, y)...)
 		case isList(x):
 			list = append(list, diffLists(key, x.Interface().([]string), y.Interface().([]string))...)
 		case !reflect.DeepEqual(x.Interface(), y.Interface()):
@@ -121,7 +124,8 @@ func diffLists(key string, a, b []string) []Difference {
 	var list []Difference
 	gained, lost := Other, Other
 	switch key {
-	case "filesystem.bind", "filesystem.tmpfs", "capabilities.keep", "capabilities.add":
+	case "filesystem.bind", "filesystem.tmpfs", "capabilities.keep", "capabilities.add",
+		"landlock.read", "landlock.list", "landlock.write", "landlock.execute", "landlock.connect", "landlock.bind":
 		gained, lost = More, Less
 	case "filesystem.hidden", "filesystem.protected", "capabilities.drop":
 		gained, lost = Less, More
@@ -137,6 +141,35 @@ func diffLists(key string, a, b []string) []Difference {
 		}
 	}
 	return list
+}
+
+// diffNarrowed compares two lists of all that is left; one that is not said
+// leaves everything.
+func diffNarrowed(key string, a, b reflect.Value) []Difference {
+	words := func(v reflect.Value) []string {
+		list := make([]string, v.Len())
+		for i := range list {
+			list[i] = fmt.Sprint(v.Index(i).Interface())
+		}
+		return list
+	}
+	x, y := words(a), words(b)
+	switch {
+	case a.IsNil() && b.IsNil():
+		return nil
+	case a.IsNil():
+		return []Difference{{Kind: Less, Key: key, Text: "not narrowed → " + leaves(y)}}
+	case b.IsNil():
+		return []Difference{{Kind: More, Key: key, Text: leaves(x) + " → not narrowed"}}
+	}
+	return diffLists(key, x, y)
+}
+
+func leaves(list []string) string {
+	if len(list) == 0 {
+		return "nothing"
+	}
+	return "only " + strings.Join(list, ", ")
 }
 
 func keeps(list []string) string {

@@ -24,6 +24,12 @@ func merge(p *Profile, parents []*Profile) *Profile {
 		inherit(&p.Network.Mode, q.Network.Mode)
 		inheritPointer(&p.Landlock.Filesystem, q.Landlock.Filesystem)
 		inheritPointer(&p.Landlock.Scopes, q.Landlock.Scopes)
+		inheritList(&p.Landlock.Read, q.Landlock.Read)
+		inheritList(&p.Landlock.List, q.Landlock.List)
+		inheritList(&p.Landlock.Write, q.Landlock.Write)
+		inheritList(&p.Landlock.Execute, q.Landlock.Execute)
+		inheritList(&p.Landlock.Connect, q.Landlock.Connect)
+		inheritList(&p.Landlock.Bind, q.Landlock.Bind)
 	}
 	p.Seccomp = mergePolicies(p.Seccomp, parents)
 	return p
@@ -45,7 +51,7 @@ func inheritPointer[T any](near **T, far *T) {
 	}
 }
 
-func inheritList(near *[]string, far []string) {
+func inheritList[T any](near *[]T, far []T) {
 	if *near == nil {
 		*near = slices.Clone(far)
 	}

@@ -133,9 +133,26 @@ type Network struct {
 // Landlock says which Landlock layers are wanted. A nil pointer means the
 // layer is preferred and left out, by name, on a kernel that lacks it; true
 // means required, false means not wanted.
+//
+// The lists make a layer of their own, which only takes away. A list that is
+// not said narrows nothing, an empty one leaves nothing; each that is said is
+// required. Every path stands for itself and all below it.
 type Landlock struct {
 	// Filesystem narrows a host root to its mounts; true requires it, false does without.
 	Filesystem *bool `toml:"filesystem" default:"preferred"`
 	// Scopes keeps signals and abstract sockets inside; true requires it, false does without.
 	Scopes *bool `toml:"scopes" default:"preferred"`
+	// Read is all that may be read: files, and the names in directories. Linux 5.19.
+	Read []string `toml:"read" default:"not narrowed"`
+	// List is where the names in directories may be read, and no file. Linux 5.19.
+	List []string `toml:"list" default:"as read"`
+	// Write is all that may be written, made, removed, renamed or cut. Linux 6.2.
+	Write []string `toml:"write" default:"not narrowed"`
+	// Execute is all that may be executed, and read for it: programs, their
+	// interpreters and loaders; libraries are read. Linux 5.19.
+	Execute []string `toml:"execute" default:"not narrowed"`
+	// Connect lists the TCP ports, of any host, that may be connected to. Linux 6.7.
+	Connect []uint16 `toml:"connect" default:"not narrowed"`
+	// Bind lists the TCP ports that may be bound; 0 is one that the kernel chooses. Linux 6.7.
+	Bind []uint16 `toml:"bind" default:"not narrowed"`
 }

@@ -229,6 +229,8 @@ func fill(t *testing.T, v reflect.Value) {
 		v.SetString("word")
 	case reflect.Int, reflect.Int64:
 		v.SetInt(42)
+	case reflect.Uint16:
+		v.SetUint(443)
 	case reflect.Float64:
 		v.SetFloat(1.5)
 	case reflect.Bool:

@@ -63,6 +63,12 @@ func Resolve(p *profiles.Profile, root *rootfs.Root, o Override) (*Spec, error) 
 		Landlock: Landlock{
 			Filesystem: want(f.Landlock.Filesystem, p.Landlock.Filesystem),
 			Scopes:     want(f.Landlock.Scopes, p.Landlock.Scopes),
+			Read:       said(f.Landlock.Read, p.Landlock.Read),
+			List:       said(f.Landlock.List, p.Landlock.List),
+			Write:      said(f.Landlock.Write, p.Landlock.Write),
+			Execute:    said(f.Landlock.Execute, p.Landlock.Execute),
+			Connect:    said(f.Landlock.Connect, p.Landlock.Connect),
+			Bind:       said(f.Landlock.Bind, p.Landlock.Bind),
 		},
 	}
 	s.Protected = append(slices.Clone(p.Filesystem.Protected), f.Filesystem.Protected...)
@@ -107,6 +113,16 @@ func yes(otherwise bool, values ...*bool) bool {
 		}
 	}
 	return otherwise
+}
+
+// said is the first list that is there; an empty one is.
+func said[T any](lists ...[]T) []T {
+	for _, l := range lists {
+		if l != nil {
+			return slices.Clone(l)
+		}
+	}
+	return nil
 }
 
 func want(values ...*bool) Want {

@@ -3,6 +3,7 @@ package runner
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"path"
 	"reflect"
 	"slices"
@@ -49,7 +50,7 @@ func TestPrecedence(t *testing.T) {
 		},
 		Limits:   profiles.Limits{Memory: 1 << 20, Swap: sized(5), CPUs: 1, Processes: 3, Timeout: profiles.Duration(time.Minute), CoreSize: sized(0)},
 		Network:  profiles.Network{Mode: "host"},
-		Landlock: profiles.Landlock{Filesystem: yesNo(true), Scopes: yesNo(false)},
+		Landlock: profiles.Landlock{Filesystem: yesNo(true), Scopes: yesNo(false), Read: []string{}, Connect: []uint16{80}},
 	}
 	flags := Override{
 		Settings: profiles.Profile{
@@ -59,7 +60,7 @@ func TestPrecedence(t *testing.T) {
 			},
 			Limits:   profiles.Limits{Memory: 2 << 20, Swap: sized(0), CPUs: 2, Processes: 4, Timeout: profiles.Duration(time.Hour), Grace: profiles.Duration(time.Second)},
 			Network:  profiles.Network{Mode: "none"},
-			Landlock: profiles.Landlock{Filesystem: yesNo(false), Scopes: yesNo(true)},
+			Landlock: profiles.Landlock{Filesystem: yesNo(false), Scopes: yesNo(true), Read: []string{"/f"}, Connect: []uint16{}},
 		},
 		Command: []string{"from", "flags"},
 		Env:     []string{"C=flag", "A=flag"},
@@ -99,6 +100,8 @@ func TestPrecedence(t *testing.T) {
 		{"grace", func(s *Spec) any { return s.Limits.Grace }, 10 * time.Second, 10 * time.Second, 10 * time.Second, time.Second},
 		{"landlock filesystem", func(s *Spec) any { return s.Landlock.Filesystem }, Prefer, Prefer, Require, Omit},
 		{"landlock scopes", func(s *Spec) any { return s.Landlock.Scopes }, Prefer, Prefer, Omit, Require},
+		{"landlock read", func(s *Spec) any { return fmt.Sprint(s.Landlock.Read == nil, s.Landlock.Read) }, "true []", "true []", "false []", "false [/f]"},
+		{"landlock connect", func(s *Spec) any { return fmt.Sprint(s.Landlock.Connect == nil, s.Landlock.Connect) }, "true []", "true []", "false [80]", "false []"},
 		{"profile", func(s *Spec) any { return s.Profile }, "", "", "p", "p"},
 	}
 	none := &profiles.Profile{}
@@ -228,6 +231,7 @@ func TestSpecRoundTrip(t *testing.T) {
 		}
 		p.Filesystem.Bind = []string{"/a:/b:rw"}
 		p.Limits.Swap, p.Limits.Timeout = sized(0), profiles.Duration(1500*time.Millisecond)
+		p.Landlock.Read, p.Landlock.Bind = []string{}, []uint16{0, 443}
 		s, err := Resolve(p, dir(nil), Override{Command: []string{"a", "ü\xff"[:2], ""}, Env: []string{"X=\n\t\"=", "EMPTY="}})
 		must(t, s, err)
 		s.Seccomp = Seccomp{Name: name, Digest: "sha256:1", Filter: []byte{0, 1, 255}}
@@ -241,6 +245,9 @@ func TestSpecRoundTrip(t *testing.T) {
 		}
 		if !reflect.DeepEqual(normal(&back), normal(s)) {
 			t.Errorf("%s:\n%+v\n%+v", name, back, *s)
+		}
+		if !reflect.DeepEqual(back.Landlock, s.Landlock) { // nothing is not the same as not said
+			t.Errorf("%s: %+v, want %+v", name, back.Landlock, s.Landlock)
 		}
 	}
 }

@@ -138,9 +138,11 @@ type Denial struct {
 
 // A Use is something that a learning run saw the application use.
 type Use struct {
-	// Kind is "read", "write", "execute", "connect" or "bind".
+	// Kind is the key of the profile's landlock table: "read", "list", "write",
+	// "execute", "connect" or "bind".
 	Kind string
-	// Name is a path, as the application wrote it, or an address.
+	// Name is a path inside the root, without links, that was there when the run
+	// began; or an address, with "/udp" behind it where Landlock does not see it.
 	Name string
 }
 

@@ -199,13 +199,25 @@ const (
 	Omit    Want = "omit"
 )
 
-// Landlock says which Landlock layers are wanted, landlock(7).
+// Landlock says which Landlock layers are wanted, landlock(7). Of the lists a
+// nil one narrows nothing, and an empty one leaves nothing; each that is there
+// is required. Paths are absolute, inside the root, and stand for all below.
 type Landlock struct {
 	// Filesystem narrows a host root to its mounts, and everywhere keeps the
 	// application from executing a file from outside the root.
 	Filesystem Want `json:"filesystem"`
 	// Scopes keeps signals and abstract sockets inside.
 	Scopes Want `json:"scopes"`
+	// Read is what may be read, List the directories of which only the names may.
+	Read []string `json:"read,omitzero"`
+	List []string `json:"list,omitzero"`
+	// Write is what may be written, made, removed and renamed.
+	Write []string `json:"write,omitzero"`
+	// Execute is what may be executed.
+	Execute []string `json:"execute,omitzero"`
+	// Connect and Bind are TCP ports; to bind 0 lets the kernel choose one.
+	Connect []uint16 `json:"connect,omitzero"`
+	Bind    []uint16 `json:"bind,omitzero"`
 }
 
 // Seccomp is the compiled filter.

@@ -14,7 +14,7 @@ import (
 func (s *Spec) Validate() error {
 	for _, check := range []func(*Spec) error{
 		checkVersion, checkCommand, checkEnv, checkStopSignal, checkPaths, checkMounts, checkCopies, checkDevices,
-		checkHostname, checkWords, checkLimits, checkCapabilities, checkSeccomp,
+		checkHostname, checkWords, checkLimits, checkCapabilities, checkSeccomp, checkLandlock,
 	} {
 		if err := check(s); err != nil {
 			return err
@@ -330,6 +330,25 @@ func checkCapabilities(s *Spec) error {
 	for _, c := range s.Capabilities {
 		if _, ok := CapabilityNumber(c); !ok {
 			return invalid("capabilities(7) lists them", "capability %q", c)
+		}
+	}
+	return nil
+}
+
+func checkLandlock(s *Spec) error {
+	for _, list := range []struct {
+		key   string
+		paths []string
+	}{
+		{"landlock.read", s.Landlock.Read},
+		{"landlock.list", s.Landlock.List},
+		{"landlock.write", s.Landlock.Write},
+		{"landlock.execute", s.Landlock.Execute},
+	} {
+		for _, p := range list.paths {
+			if err := checkPath(list.key, p); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -85,10 +85,11 @@ func (l *lesson) learn(args []string, table []setting) error {
 		return err
 	}
 	learned := learnedProfile(&l.override.Settings, result)
+	notes := narrowTo(&learned.Landlock, result.Used)
 	if old != nil {
 		mergeLearned(learned, old)
 	}
-	if err := l.write(out, learned, result); err != nil {
+	if err := l.write(out, learned, result, notes); err != nil {
 		return err
 	}
 	return exit(result.ExitStatus())
@@ -167,6 +168,7 @@ func mergeLearned(p, old *profiles.Profile) {
 		}
 	}
 	sortPolicy(p.Seccomp)
+	mergeNarrowed(&p.Landlock, &old.Landlock)
 	if old.Filesystem.ReadOnly == nil || !*old.Filesystem.ReadOnly {
 		p.Filesystem.ReadOnly = nil
 	}
@@ -180,7 +182,7 @@ func mergeLearned(p, old *profiles.Profile) {
 // writesRoot says whether something was written that is lost with a read-only
 // root: outside of what has a file system of its own.
 func writesRoot(used []runner.Use, p *profiles.Profile) bool {
-	own := []string{"/tmp", "/dev", "/proc", "/run", "/var/tmp"}[:3]
+	own := []string{"/tmp", "/dev", "/proc"}
 	for _, m := range p.Filesystem.Tmpfs {
 		target, _, _ := strings.Cut(m, ":")
 		own = append(own, target)
@@ -201,43 +203,30 @@ func writesRoot(used []runner.Use, p *profiles.Profile) bool {
 }
 
 // write writes the profile with what was seen as comments.
-func (l *lesson) write(to *resultFile, p *profiles.Profile, r runner.Result) error {
+func (l *lesson) write(to *resultFile, p *profiles.Profile, r runner.Result, notes []string) error {
 	var out bytes.Buffer
 	comment := func(first, text string) {
 		fmt.Fprintln(&out, wrap("# "+first, "#   ", oneLine(text), 80))
 	}
 	comment("", fmt.Sprintf("Learned by hutch profile learn --mode %s from a run of:", l.mode))
 	comment("  ", strings.Join(l.command, " "))
-	for _, kind := range []struct{ kind, words string }{
-		{"execute", "executed"}, {"read", "read"}, {"write", "written"}, {"connect", "connected to"}, {"bind", "listened on"},
-	} {
+	for _, kind := range []struct{ kind, words string }{{"connect", "connected to"}, {"bind", "listened on"}} {
 		var names []string
 		for _, u := range r.Used {
 			if u.Kind == kind.kind {
 				names = append(names, u.Name)
 			}
 		}
-		switch {
-		case len(names) == 0:
-			continue
-		case kind.kind == "connect" || kind.kind == "bind":
+		if len(names) > 0 {
 			slices.Sort(names)
-			names = slices.Compact(names)
-		default:
-			names = seccomp.Fold(names, 3)
+			comment(kind.words+": ", strings.Join(names, " "))
 		}
-		comment(kind.words+": ", strings.Join(names, " "))
+	}
+	for _, note := range notes {
+		comment("", note)
 	}
 	out.WriteString("\n")
-	e := profiles.Encoder{Above: func(path string) string {
-		switch path {
-		case "filesystem.read_only":
-			return "Nothing was written outside of what has a file system of its own."
-		case "seccomp.allow":
-			return "What base refuses and the application was seen to call."
-		}
-		return ""
-	}, Behind: func(path string) string {
+	e := profiles.Encoder{Above: func(path string) string { return aboveLearned(p, path) }, Behind: func(path string) string {
 		for i, name := range p.Seccomp.Allow {
 			if path == fmt.Sprintf("seccomp.allow[%d]", i) {
 				return seccomp.Rule{Calls: []string{name}}.Danger()
@@ -256,6 +245,22 @@ func (l *lesson) write(to *resultFile, p *profiles.Profile, r runner.Result) err
 		return &runner.Error{Stage: runner.StageRun, Step: "write " + l.out, Err: bare(err), Hint: "name a file in a directory that exists and that you can write"}
 	}
 	return nil
+}
+
+// aboveLearned is what stands over a key.
+func aboveLearned(p *profiles.Profile, path string) string {
+	switch path {
+	case "filesystem.read_only":
+		return "Nothing was written outside of what has a file system of its own."
+	case "seccomp.allow":
+		return "What base refuses and the application was seen to call."
+	}
+	for _, n := range narrowedBy(&p.Landlock) {
+		if path == "landlock."+n.key {
+			return n.above
+		}
+	}
+	return ""
 }
 
 // oneLine keeps an application's words inside a comment.

@@ -65,7 +65,7 @@ func encode(p *plan.Plan, f files, n *Newborn, trace bool) (*encoder, error) {
 	if n != nil {
 		e.running, done, ahead = n.Running, len(n.Steps), n.Ahead
 	}
-	e.shared.slots = make([]int32, 3*len(p.Steps)+8+4+f.groups)
+	e.shared.slots = make([]int32, 3*len(p.Steps)+narrowSlots(p)+8+4+f.groups)
 	e.box.ops = make([]op, 0, 3*len(p.Steps)+32)
 	e.app.ops = make([]op, 0, 160)
 	for _, prog := range []*program{&e.hutch, &e.box, &e.app} {

@@ -55,7 +55,16 @@ func (e *encoder) surrender(s *plan.Step) {
 		rule := e.mem.words(s.Bits, 0)
 		e.open(s.Target, 0, resolveIn).store = int32At(rule, 8)
 		e.call(unix.SYS_LANDLOCK_ADD_RULE, e.slot("ruleset"), val(unix.LANDLOCK_RULE_PATH_BENEATH), val(at(rule)), val(0))
-	case plan.LandlockSelf:
+	case plan.NarrowCreate:
+		attr := e.mem.words(s.Bits, s.Ports)
+		e.call(unix.SYS_LANDLOCK_CREATE_RULESET, val(at(attr)), val(16), val(0)).to(e, "ruleset")
+	case plan.NarrowPath:
+		e.narrowPath(s)
+	case plan.NarrowPort:
+		// struct landlock_net_port_attr: rights, then the port.
+		rule := e.mem.words(s.Bits, uint64(s.Port))
+		e.call(unix.SYS_LANDLOCK_ADD_RULE, e.slot("ruleset"), val(landlockPort), val(at(rule)), val(0))
+	case plan.LandlockSelf, plan.NarrowSelf:
 		e.call(unix.SYS_LANDLOCK_RESTRICT_SELF, e.slot("ruleset"), val(0))
 	case plan.CloseFiles:
 		if s.Name == "listener" {

@@ -54,6 +54,12 @@ func hintStep(s *plan.Step, errno syscall.Errno) string {
 		return "the root has no such directory; choose one with --workdir"
 	case s.Kind == plan.Workdir:
 		return "the application's user must be able to enter it; choose another with --workdir"
+	case s.Kind == plan.NarrowPath && errno == unix.ENOENT, s.Kind == plan.NarrowPath && errno == unix.ENOTDIR:
+		return "a path of landlock." + s.Name + " has to be there (and one of list a directory): correct the profile, or learn it anew"
+	case s.Kind == plan.NarrowPath:
+		return "each path of landlock." + s.Name + " must be one that the application's user can reach"
+	case s.Kind == plan.NarrowCreate:
+		return "the kernel was built without what landlock.connect and landlock.bind need (CONFIG_INET), or hutch runs inside of 16 Landlock layers"
 	case s.Kind == plan.JoinLimits && errno == unix.EINVAL:
 		return "a group of cgroup v1's cpu controller takes no real-time process: start hutch without chrt"
 	case s.Kind == plan.Rlimit:

@@ -99,7 +99,10 @@ func faultSpecs(t *testing.T) map[string]*runner.Spec {
 	tty.Terminal = &runner.Size{Rows: 24, Columns: 80}
 	copies := newSpec(t, "exit", "0")
 	copies.CopyIn, copies.CopyOut = []runner.Copy{{Source: "/x", Target: "/y"}}, []runner.Copy{{Source: "/y", Target: "/z"}}
-	list := map[string]*runner.Spec{"layers": root, "host": host, "no init": bare, "keep": keep, "terminal": tty, "copies": copies}
+	narrow := newSpec(t, "exit", "0")
+	narrow.Landlock.Read, narrow.Landlock.Execute = []string{"/etc", "/etc/passwd", "/proc"}, []string{"/bin/probe"}
+	narrow.Landlock.Write, narrow.Landlock.Bind = []string{}, []uint16{80}
+	list := map[string]*runner.Spec{"narrow": narrow, "layers": root, "host": host, "no init": bare, "keep": keep, "terminal": tty, "copies": copies}
 	if isRoot() {
 		image := newSpec(t, "exit", "0")
 		image.Root.Keep = keepImage(t)
@@ -332,6 +335,7 @@ var kinds = []plan.Kind{
 	plan.MakeDir, plan.MakeFile, plan.MakeLink, plan.Place, plan.PlaceDevice, plan.Mask, plan.Protect,
 	plan.WriteProc, plan.Hostname, plan.LoopbackUp, plan.HandRoot, plan.AwaitCopies, plan.ReadOnlyRoot, plan.Undumpable, plan.StartApp,
 	plan.Rlimit, plan.DropBounding, plan.SetGroups, plan.SetIDs, plan.SetCaps, plan.Workdir, plan.Stdio,
-	plan.NoNewPrivs, plan.LandlockCreate, plan.LandlockAllow, plan.LandlockSelf, plan.CloseFiles, plan.JoinLimits,
+	plan.NoNewPrivs, plan.LandlockCreate, plan.LandlockAllow, plan.LandlockSelf,
+	plan.NarrowCreate, plan.NarrowPath, plan.NarrowPort, plan.NarrowSelf, plan.CloseFiles, plan.JoinLimits,
 	plan.ResetSignals, plan.InstallSeccomp, plan.Execute, plan.ReaperFiles, plan.BecomeReaper,
 }

@@ -23,10 +23,11 @@ type listeningFilter struct {
 }
 
 // watched are the calls that a learning run records although they are allowed.
-// To add one: its name here, and its case in use.
+// To add one: its name here, and its case in learner.call or pathCallOf.
 var watched = [...]string{
-	"open", "openat", "creat", "execve", "connect", "bind", "mkdir", "mkdirat",
-	"unlink", "unlinkat", "rename", "renameat", "renameat2", "truncate",
+	"open", "openat", "openat2", "creat", "truncate", "execve", "execveat", "connect", "bind",
+	"mkdir", "mkdirat", "mknod", "mknodat", "symlink", "symlinkat", "link", "linkat",
+	"unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2",
 }
 
 // watchedBy are the calls that wait although they are allowed.

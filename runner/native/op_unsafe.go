@@ -164,6 +164,12 @@ const sigSetmask = 2
 // keeps alive and that does not move.
 func address[T any](v *T) uintptr { return uintptr(unsafe.Pointer(v)) }
 
+// holds says whether an address is that of a slot.
+func (s *shared) holds(v uintptr) bool {
+	first := address(unsafe.SliceData(s.slots))
+	return v >= first && v < first+uintptr(4*len(s.slots))
+}
+
 // futexWait sleeps while *word is value, or until a signal or the timeout (nil
 // for none); futexWake wakes who sleeps on it.
 func futexWait(word *int32, value int32, timeout *syscall.Timespec) {

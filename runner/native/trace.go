@@ -94,7 +94,7 @@ func (e *encoder) argText(o *op, i int) string {
 		return fmt.Sprintf("%q", t)
 	}
 	switch {
-	case e.mem.holds(v):
+	case e.mem.holds(v), e.shared.holds(v):
 		return "{…}"
 	case int32(v) < 0 && v>>32 == 1<<32-1:
 		return fmt.Sprint(int64(v))

@@ -32,22 +32,21 @@ type watcher struct {
 
 	denials []*runner.Denial
 	index   map[string]*runner.Denial
-	uses    map[runner.Use]struct{}
-	lookups int // of symbols
+	learner *learner // of a learning run
+	lookups int      // of symbols
 }
 
-// mostDenials is how many different refusals are told apart, and mostUses how
-// much of what is used: what an application does must not fill hutch's memory.
+// mostDenials is how many different refusals are told apart: what an
+// application does must not fill hutch's memory.
 const (
 	mostDenials = 1000
-	mostUses    = 50000
 	mostLookups = 64
 )
 
 func newWatcher(s *runner.Spec, r rights, socket int) *watcher {
 	w := &watcher{
 		spec: s, rights: r, filter: seccomp.NewInterpreter(s.Seccomp.Filter), socket: socket, began: time.Now(), wakes: receivingEnds(), done: make(chan struct{}),
-		index: map[string]*runner.Denial{}, uses: map[runner.Use]struct{}{},
+		index: map[string]*runner.Denial{}, learner: newLearner(s),
 	}
 	go w.run()
 	return w
@@ -125,13 +124,14 @@ func (w *watcher) answer(fd int, n *notification) {
 	d := seccomp.Data{Nr: n.nr, Arch: seccomp.Arch(n.arch), IP: n.ip, Args: n.args}
 	action := w.filter.Run(&d)
 	r := response{id: n.id}
-	var used runner.Use
+	var used learned
+	if learns(w.spec.Explain) && action.Errno() != unix.ENOSYS {
+		used = w.learner.call(n) // what is refused too: the profile is to allow it
+	}
 	switch errno := action.Errno(); {
 	case action.Kind() == seccomp.ActionAllow || action.Kind() == seccomp.ActionLog:
 		if w.spec.Explain == runner.ExplainAll {
 			w.foresee(fd, n)
-		} else {
-			used = usage(seccomp.Name(seccomp.Arch(n.arch), int(n.nr)), n)
 		}
 		r.flags = unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE
 	case action.Kind() == seccomp.ActionErrno && w.observed(n, errno):
@@ -148,9 +148,13 @@ func (w *watcher) answer(fd int, n *notification) {
 	}
 	// What the kernel takes an answer for was still waiting: what was read of that
 	// process was the caller's.
-	if r.send(fd) == 0 && used.Name != "" && len(w.uses) < mostUses {
-		w.uses[used] = struct{}{}
+	if r.send(fd) == 0 {
+		w.learner.keep(used)
 	}
+}
+
+func learns(explain string) bool {
+	return explain == runner.LearnObserve || explain == runner.LearnEnforce
 }
 
 // observed says whether a refused call is allowed because this is a run that
@@ -213,46 +217,6 @@ func (w *watcher) record(fd int, n *notification, d runner.Denial) {
 	w.denials = append(w.denials, &d)
 }
 
-// usage says what a watched call uses.
-func usage(name string, n *notification) runner.Use {
-	mem, path := memory(n.pid), func(i, dir int) string {
-		s, ok := seccomp.String(n.args[i], memory(n.pid))
-		if !ok || s == "" || s[0] == '/' {
-			return s
-		}
-		base := "cwd"
-		if dir >= 0 && int32(n.args[dir]) != unix.AT_FDCWD {
-			base = "fd/" + strconv.Itoa(int(int32(n.args[dir])))
-		}
-		at, err := os.Readlink(proc(n.pid, base))
-		if err != nil {
-			return ""
-		}
-		return strings.TrimSuffix(at, "/") + "/" + s
-	}
-	opened := func(flags uint64) string {
-		if flags&(unix.O_ACCMODE|unix.O_CREAT|unix.O_TRUNC) != 0 {
-			return "write"
-		}
-		return "read"
-	}
-	switch name {
-	case "open":
-		return runner.Use{Kind: opened(n.args[1]), Name: path(0, -1)}
-	case "openat":
-		return runner.Use{Kind: opened(n.args[2]), Name: path(1, 0)}
-	case "execve":
-		return runner.Use{Kind: "execute", Name: path(0, -1)}
-	case "connect", "bind":
-		return runner.Use{Kind: name, Name: seccomp.Address(mem(n.args[1], int(min(n.args[2], 128))))}
-	case "creat", "mkdir", "unlink", "rename", "truncate":
-		return runner.Use{Kind: "write", Name: path(0, -1)}
-	case "mkdirat", "unlinkat", "renameat", "renameat2":
-		return runner.Use{Kind: "write", Name: path(1, 0)}
-	}
-	return runner.Use{}
-}
-
 // tell writes what was recorded into the result. A nil watcher saw nothing.
 func (w *watcher) tell(r *runner.Result) {
 	if w == nil {
@@ -263,9 +227,10 @@ func (w *watcher) tell(r *runner.Result) {
 	for _, d := range w.denials {
 		r.Denied = append(r.Denied, *d)
 	}
-	for u := range w.uses {
+	for u := range w.learner.uses {
 		r.Used = append(r.Used, u)
 	}
+	w.learner.close()
 }
 
 func proc(pid uint32, name string) string {

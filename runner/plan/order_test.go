@@ -52,6 +52,13 @@ var orders = []struct{ a, b Kind }{
 	{Stdio, CloseFiles},             //
 	{LandlockCreate, LandlockAllow}, //
 	{LandlockAllow, LandlockSelf},   //
+	{LandlockSelf, NarrowCreate},    // layers add up; what is narrowed was wide
+	{NarrowCreate, NarrowPath},      //
+	{NarrowCreate, NarrowPort},      //
+	{NarrowPath, NarrowSelf},        //
+	{NarrowPort, NarrowSelf},        //
+	{NarrowSelf, CloseFiles},        // the ruleset is a descriptor
+	{NarrowSelf, InstallSeccomp},    // the filter need not allow landlock
 	{LandlockSelf, CloseFiles},      // the ruleset is a descriptor
 	{SetCaps, CloseFiles},           //
 	{CloseFiles, Execute},           // execve could be led through one

@@ -139,6 +139,15 @@ func TestGolden(t *testing.T) {
 		{"no-init-user", "root", rootfs.KindDir, func(s *runner.Spec, f *Facts) { s.Init, f.UID, f.GID = false, 33, 44 }},
 		{"no-landlock", "root", rootfs.KindDir, func(s *runner.Spec, f *Facts) { f.LandlockABI = 0 }},
 		{"old-landlock", "single", rootfs.KindHost, func(s *runner.Spec, f *Facts) { f.LandlockABI = 3 }},
+		{"narrow", "root", rootfs.KindHost, func(s *runner.Spec, f *Facts) {
+			l := &s.Landlock
+			l.Read, l.List, l.Write, l.Execute = []string{"/etc/passwd", "/usr"}, []string{"/"}, []string{"/tmp"}, []string{"/usr/bin/env"}
+			l.Connect, l.Bind = []uint16{443}, []uint16{0}
+		}},
+		{"narrow-bare", "single", rootfs.KindDir, func(s *runner.Spec, f *Facts) {
+			f.LandlockABI, f.BinaryExposed, f.Privileged = 3, false, false
+			s.Landlock = runner.Landlock{Filesystem: runner.Omit, Scopes: runner.Omit, Execute: []string{}}
+		}},
 		{"bare", "single", rootfs.KindDir, func(s *runner.Spec, f *Facts) {
 			core := int64(0)
 			s.Network, s.Hidden, s.Protected, s.Capabilities, s.Seccomp = runner.NetworkHost, nil, nil, nil, runner.Seccomp{}

@@ -98,6 +98,10 @@ const (
 	LandlockCreate Kind = "landlock-create"
 	LandlockAllow  Kind = "landlock-allow"
 	LandlockSelf   Kind = "landlock-restrict"
+	NarrowCreate   Kind = "landlock-narrow"
+	NarrowPath     Kind = "landlock-path"
+	NarrowPort     Kind = "landlock-port"
+	NarrowSelf     Kind = "landlock-narrow-restrict"
 	CloseFiles     Kind = "close-files"
 	ResetSignals   Kind = "reset-signals"
 	InstallSeccomp Kind = "install-seccomp"
@@ -138,10 +142,14 @@ type Step struct {
 	// Bits is a set: namespaces, capabilities, Landlock rights.
 	Bits uint64 `json:"bits,omitempty"`
 	// Scopes is the set of Landlock scopes.
-	Scopes uint64   `json:"scopes,omitempty"`
-	Words  []string `json:"words,omitempty"`
-	Env    []string `json:"env,omitempty"`
-	Bytes  []byte   `json:"-"`
+	Scopes uint64 `json:"scopes,omitempty"`
+	// Ports is the set of Landlock's rights on TCP ports.
+	Ports uint64 `json:"ports,omitempty"`
+	// Port is a TCP port.
+	Port  uint16   `json:"port,omitempty"`
+	Words []string `json:"words,omitempty"`
+	Env   []string `json:"env,omitempty"`
+	Bytes []byte   `json:"-"`
 }
 
 // An IDMap is a line of user_namespaces(7)'s uid_map.

@@ -64,6 +64,9 @@ func (b *builder) surrender() error {
 	if err := b.landlock(); err != nil {
 		return err
 	}
+	if err := b.narrow(); err != nil {
+		return err
+	}
 	b.add(Step{Kind: SetCaps, Bits: b.permitted(caps)})
 	// Closed, not marked: execve itself could be led through /proc/self/fd to a
 	// directory of the host (CVE-2024-21626).

@@ -117,6 +117,12 @@ func (s Step) identity() string {
 		return fmt.Sprintf("create landlock ruleset, rights %#x, scopes %#x", s.Bits, s.Scopes)
 	case LandlockAllow:
 		return fmt.Sprintf("landlock: allow %#x below %s", s.Bits, s.Target)
+	case NarrowCreate:
+		return fmt.Sprintf("create landlock ruleset, rights %#x, ports %#x", s.Bits, s.Ports)
+	case NarrowPath:
+		return fmt.Sprintf("landlock: %s %s, rights %#x", s.Name, s.Target, s.Bits)
+	case NarrowPort:
+		return fmt.Sprintf("landlock: %s to port %d", s.Name, s.Port)
 	}
 	return s.plain()
 }
@@ -153,6 +159,7 @@ func (s Step) plain() string {
 		{Stdio, "set standard streams"},
 		{NoNewPrivs, "set no_new_privs"},
 		{LandlockSelf, "enforce the landlock ruleset"},
+		{NarrowSelf, "enforce it too"},
 		{CloseFiles, "close all file descriptors that are not its own"},
 		{ResetSignals, "set every signal to its default and unblock it"},
 		{BecomeReaper, "execute the reaper"},
