@@ -20,6 +20,7 @@ import (
 // that the confined creator has made, so that both formats show the same; the
 // kernel's driver reads nothing but what our own writer has laid out.
 func (d *draft) seal(ctx context.Context, f Format) (image int64, err error) {
+	defer func() { err = explain(err) }()
 	if f != FormatErofs {
 		return 0, writeSums(ctx, d.dir)
 	}
@@ -124,7 +125,7 @@ func (s store) can(ctx context.Context, f Format) error {
 	}
 	defer d.discard()
 	if _, err := packTree(ctx, d.dir+"/fs", d.dir+LayerImage); err != nil {
-		return fmt.Errorf("store %s: %w", s.dir, err)
+		return fmt.Errorf("store %s: %w", s.dir, explain(err))
 	}
 	tree, err := MountLayer(d.dir + LayerImage)
 	if err != nil {

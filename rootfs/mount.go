@@ -78,7 +78,7 @@ func closeViews(lowers []string) {
 // error says what to do.
 func MountLayer(path string) (tree int, err error) {
 	tree, err = mountErofs(path)
-	if errors.Is(err, unix.ENOTBLK) { // before Linux 6.12, or without CONFIG_EROFS_FS_BACKED_BY_FILE
+	if errors.Is(err, unix.ENOTBLK) { // before Linux 6.12, without CONFIG_EROFS_FS_BACKED_BY_FILE, or in tmpfs
 		tree, err = mountLoop(path)
 	}
 	if err == nil {
