@@ -4,16 +4,15 @@ import (
 	"hutch/runner"
 	"hutch/runner/host"
 	"hutch/runner/kvm"
-	"hutch/runner/native"
 	"hutch/runner/uml"
 )
 
 // guestFacts says which kernels guests would boot, and whether /dev/kvm runs
 // one: it is tried, up to a guest's first message.
 func guestFacts() []host.Fact {
-	u := &uml.Engine{Box: native.New(), Kernels: umlKernels(), Cache: guestCache(), Guest: guestProgram}
+	u := &uml.Engine{Box: newEngine(), Kernels: umlKernels(), Cache: guestCache(), Guest: guestProgram}
 	filter, err := boxFilter("kvm")
-	k := &kvm.Engine{Box: native.New(), Filter: filter, Kernels: kvmKernels(), Cache: guestCache(), Guest: guestProgram}
+	k := &kvm.Engine{Box: newEngine(), Filter: filter, Kernels: kvmKernels(), Cache: guestCache(), Guest: guestProgram}
 	facts := []host.Fact{kernelFact("kernel for uml", u.KernelPath), kernelFact("kernel for kvm", k.KernelPath)}
 	guest := host.Fact{Name: "kvm guest", Value: "ran up to its first message"}
 	if err == nil {

@@ -52,9 +52,8 @@ var notWanted = [...]string{"--net", "-net", "--dry-run", "--help", "-h", "--eng
 //go:nosplit
 //go:norace
 func wanted(stack *uintptr) bool {
-	argc := *stack
-	argv := unsafe.Slice((**byte)(unsafe.Add(unsafe.Pointer(stack), unsafe.Sizeof(*stack))), argc)
-	if argc < 4 || !hasPrefix(argv[1], "run\x00") {
+	argv := arguments(stack)
+	if len(argv) < 4 || !isRun(stack) {
 		return false
 	}
 	for _, arg := range argv[2:] {
@@ -68,6 +67,22 @@ func wanted(stack *uintptr) bool {
 		}
 	}
 	return true
+}
+
+//go:nosplit
+//go:norace
+func arguments(stack *uintptr) []*byte {
+	return unsafe.Slice((**byte)(unsafe.Add(unsafe.Pointer(stack), unsafe.Sizeof(*stack))), *stack)
+}
+
+// isRun says whether the command line is one of hutch run. The others have the
+// time to begin as every program does.
+//
+//go:nosplit
+//go:norace
+func isRun(stack *uintptr) bool {
+	argv := arguments(stack)
+	return len(argv) > 1 && hasPrefix(argv[1], "run\x00")
 }
 
 // hasPrefix says whether the string at p, which ends in a zero, begins with prefix.
@@ -100,6 +115,10 @@ func birth() {
 	// Go's handlers, which are there soon, must never run in the newborn.
 	all, old := ^uint64(0), uint64(0)
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
+	// Ignored, as the caller may have it, SIGCHLD would never tell the reaper of
+	// an end; and the runtime, which takes that back, is not there yet.
+	var usual sigaction
+	syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&usual)), 0, 8, 0, 0)
 	newborn.running = 1
 	const flags = newbornClone | unix.CLONE_VM | unix.CLONE_FILES | unix.CLONE_PIDFD | unix.CLONE_CHILD_CLEARTID | uintptr(unix.SIGCHLD)
 	top := (uintptr(unsafe.Pointer(&newborn.stack)) + unsafe.Sizeof(newborn.stack)) &^ 15

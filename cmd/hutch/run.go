@@ -181,8 +181,15 @@ func (q *request) action(args []string, table []setting) error {
 	return exit(result.ExitStatus())
 }
 
+// newEngine is a native engine for a process that began as hutch does.
+func newEngine() *native.Engine {
+	e := native.New()
+	e.OnThread(ordinaryThread)
+	return e
+}
+
 func (q *request) prepareEngine() {
-	q.engine = native.New()
+	q.engine = newEngine()
 	q.engine.Adopt(adoptable)
 	q.engine.AskSystemd(askScope)
 }

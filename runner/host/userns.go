@@ -66,6 +66,10 @@ func ExplainUserNamespace(err error) (reason, remedy string) {
 // explain goes from what the errno proves to what is merely likely.
 func explain(e usernsEvidence) (reason, remedy string) {
 	switch {
+	case errors.Is(e.err, unix.EMFILE), errors.Is(e.err, unix.ENFILE):
+		return "no descriptor is left", "raise the limit of open files: ulimit -n"
+	case errors.Is(e.err, unix.EAGAIN):
+		return "no process is left", "raise the limit of processes: ulimit -u, or pids.max of the control group around hutch"
 	case e.maxNamespaces == "0":
 		return "user.max_user_namespaces is 0",
 			"as root: sysctl -w user.max_user_namespaces=15000" + inContainer(e.container)

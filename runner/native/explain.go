@@ -81,6 +81,8 @@ func hintErrno(err error) string {
 		return "the machine or the cgroup is out of memory"
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
 		return "too many open files: raise ulimit -n"
+	case errors.Is(err, unix.EAGAIN):
+		return "too many processes: raise ulimit -u, or pids.max of the control group around hutch"
 	case errors.Is(err, unix.ENOSYS):
 		return "this kernel is too old (hutch needs Linux 5.12), or a seccomp filter around hutch hides the call"
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):

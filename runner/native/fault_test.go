@@ -66,7 +66,7 @@ func startChangedOn(s *runner.Spec, out *os.File, plans func(*plan.Plan), ops fu
 	if ops != nil {
 		ops(b.enc)
 	}
-	err = b.launch()
+	err = b.launch(New())
 	return b, err
 }
 

@@ -141,6 +141,9 @@ func maps(m []plan.IDMap, id uint32) bool {
 
 // write gives the process pid its maps.
 func (m *ids) write(pid int) error {
+	if err := ownProc(); err != nil {
+		return err
+	}
 	if m.newuidmap != "" {
 		return m.helpers(pid)
 	}
@@ -155,6 +158,22 @@ func (m *ids) write(pid int) error {
 		return err
 	}
 	return writeMap(pid, "gid_map", lines(m.gid))
+}
+
+// ownProc is an error where /proc numbers processes as another pid namespace
+// does: pid would be some stranger there.
+func ownProc() error {
+	self, err := os.Readlink("/proc/self")
+	if err == nil && self != strconv.Itoa(os.Getpid()) {
+		err = fmt.Errorf("is that of another pid namespace, where hutch is process %s and not %d", self, os.Getpid())
+	}
+	if err == nil {
+		return nil
+	}
+	return &runner.Error{
+		Stage: runner.StageStart, Step: "map the box's ids: /proc", Err: err,
+		Hint: "hutch needs the /proc of its own pid namespace: mount -t proc proc /proc (unshare --mount-proc)",
+	}
 }
 
 func lines(m []plan.IDMap) []byte {

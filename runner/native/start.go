@@ -30,6 +30,7 @@ type Engine struct {
 	scope   func(ctx context.Context, unit string, pid int) error
 	// uncounted: see Uncounted.
 	uncounted bool
+	thread    func() // see OnThread
 }
 
 // New is the native engine.
@@ -56,6 +57,11 @@ func sameRange(m []plan.IDMap) []plan.IDMap {
 // Uncounted says that nobody will ask what boxes used: no control group is made
 // for that alone. Result.Usage then has what is known without.
 func (e *Engine) Uncounted() { e.uncounted = true }
+
+// OnThread has prepare called on the thread that clones a box, just before: the
+// box inherits from that, not from the process, where it may run and how late
+// its timers may be, sched_setaffinity(2), PR_SET_TIMERSLACK(2const).
+func (e *Engine) OnThread(prepare func()) { e.thread = prepare }
 
 // AskSystemd gives the engine what asks systemd for a scope, cgroup.Options. It
 // is asked where control groups are not delegated yet.
@@ -202,18 +208,18 @@ func (b *box) start(e *Engine, stdio runner.Stdio) error {
 	b.enc = enc
 	defer enc.mem.free()
 	defer runtime.KeepAlive(stdio)
-	return b.launch()
+	return b.launch(e)
 }
 
 // launch lets the box be born and waits until it runs. An application on its
 // way to execve shares our memory; that must not be open to others. The flag
 // belongs to the whole process, so one box starts at a time: none may open
 // what another has closed.
-func (b *box) launch() error {
+func (b *box) launch(e *Engine) error {
 	starting.Lock()
 	defer starting.Unlock()
 	dumpable, _ := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
-	if err := b.clone(); err != nil {
+	if err := b.clone(e); err != nil {
 		return err
 	}
 	defer func() {
@@ -303,7 +309,7 @@ func reaperFile() (int, error) {
 }
 
 // clone gives birth to the box's first process, unless it is there.
-func (b *box) clone() error {
+func (b *box) clone(e *Engine) error {
 	if b.newborn != nil {
 		return nil
 	}
@@ -315,7 +321,12 @@ func (b *box) clone() error {
 			c.cgroup = uint64(fd)
 		}
 	}
+	runtime.LockOSThread()
+	if e.thread != nil {
+		e.thread()
+	}
 	pid, errno := spawn(&b.enc.box)
+	runtime.UnlockOSThread()
 	if errno == 0 {
 		b.pid = int(pid)
 		return nil

@@ -2,6 +2,7 @@ package native
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -68,6 +69,13 @@ func (b *box) Wait() (runner.Result, error) {
 	b.keepTree()
 	if told := b.told(); told != nil {
 		ws = unix.WaitStatus(binary.NativeEndian.Uint32(told))
+	} else if b.spec.Init && ws.Signal() == unix.SIGSYS {
+		b.cleanup()
+		swept()
+		return runner.Result{}, &runner.Error{
+			Stage: runner.StageStart, Step: "run the box's first process", Err: errors.New("SIGSYS killed it"),
+			Hint: "a seccomp filter around hutch kills for a system call that hutch needs: start it outside of that",
+		}
 	}
 	r := b.result(ws, &usage)
 	r.Timing.RunSeconds = ended.Sub(began).Seconds()
