@@ -8,6 +8,7 @@ import (
 	"hutch/rootfs"
 	"hutch/runner"
 	"hutch/runner/cgroup"
+	"hutch/seccomp"
 )
 
 func gcCommand() *cli.Command {
@@ -15,7 +16,8 @@ func gcCommand() *cli.Command {
 		Name:  "gc",
 		Usage: "remove what killed runs left behind",
 		Description: `Only SIGKILL, or a crash of the machine, leaves something: a control group, a
-half-unpacked root, a copy that was not done. What belongs to a living run stays.`,
+half-unpacked root, a copy that was not done. What belongs to a living run stays.
+Compiled filters that are older than a month go too.`,
 		OnUsageError: usageError,
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -23,7 +25,7 @@ half-unpacked root, a copy that was not done. What belongs to a living run stays
 			}
 			// Each says what it removed, also when the next one fails.
 			var failed error
-			for _, collect := range []func() error{gcGroups, gcStore, gcCopies} {
+			for _, collect := range []func() error{gcGroups, gcStore, gcCopies, gcFilters} {
 				if err := collect(); err != nil && failed == nil {
 					failed = err
 				}
@@ -53,6 +55,23 @@ func gcStore() error {
 	}
 	if err != nil {
 		return &runner.Error{Stage: runner.StageRun, Step: "clean the store", Err: err, Hint: "it is cleaned by the user that it belongs to"}
+	}
+	return nil
+}
+
+// gcFilters removes compiled filters and profiles that nobody made for a month.
+func gcFilters() error {
+	cache, err := seccomp.OpenCache(cacheDir())
+	if err != nil {
+		return nil // there is none, or it is not trusted and not used
+	}
+	defer cache.Close()
+	removed, err := cache.Prune()
+	if removed > 0 {
+		fmt.Printf("removed %d old filters and profiles\n", removed)
+	}
+	if err != nil {
+		return &runner.Error{Stage: runner.StageRun, Step: "clean the cache of filters", Err: err, Hint: "remove it by hand, and run hutch gc again"}
 	}
 	return nil
 }

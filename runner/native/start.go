@@ -232,9 +232,12 @@ func (b *box) launch(e *Engine) error {
 		err = b.join()
 	}
 	if err != nil {
-		b.abort()
+		ws := b.abort()
 		if s := b.enc.shared; s.failed != 0 { // the box failed first, and hutch for that
 			return b.explain(int(s.step), syscall.Errno(s.errno))
+		}
+		if ws.Signal() == unix.SIGSYS { // or it was killed first
+			return killedAround()
 		}
 		return err
 	}
@@ -409,20 +412,29 @@ func (b *box) closeOpened() {
 }
 
 // abort ends a box that hutch could not admit.
-func (b *box) abort() {
+func (b *box) abort() unix.WaitStatus {
 	unix.PidfdSendSignal(int(b.pidfd), unix.SIGKILL, nil, 0)
 	b.awaitFirst()
 	b.closeTrees()
-	b.reapFirst()
+	return b.reapFirst()
 }
 
 // reapFirst waits for the first process of a box that never ran.
-func (b *box) reapFirst() {
+func (b *box) reapFirst() (ws unix.WaitStatus) {
 	for {
-		_, err := unix.Wait4(b.pid, nil, 0, nil)
+		_, err := unix.Wait4(b.pid, &ws, 0, nil)
 		if err != unix.EINTR {
-			return
+			return ws
 		}
+	}
+}
+
+// killedAround is why a first process ended that was killed by a filter, which
+// is none of ours.
+func killedAround() error {
+	return &runner.Error{
+		Stage: runner.StageStart, Step: "run the box's first process", Err: errors.New("SIGSYS killed it"),
+		Hint: "a seccomp filter around hutch kills for a system call that hutch needs: start it outside of that",
 	}
 }
 

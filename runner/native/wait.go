@@ -2,7 +2,6 @@ package native
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -72,10 +71,7 @@ func (b *box) Wait() (runner.Result, error) {
 	} else if b.spec.Init && ws.Signal() == unix.SIGSYS {
 		b.cleanup()
 		swept()
-		return runner.Result{}, &runner.Error{
-			Stage: runner.StageStart, Step: "run the box's first process", Err: errors.New("SIGSYS killed it"),
-			Hint: "a seccomp filter around hutch kills for a system call that hutch needs: start it outside of that",
-		}
+		return runner.Result{}, killedAround()
 	}
 	r := b.result(ws, &usage)
 	r.Timing.RunSeconds = ended.Sub(began).Seconds()
