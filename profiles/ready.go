@@ -49,7 +49,11 @@ func Ready(nameOrPath, cacheDir string) (*Profile, seccomp.Filter, error) {
 	// A built-in profile's policy need not be hashed to find its filter.
 	filter, ok := BuiltinFilter(nameOrPath)
 	if !ok {
-		filter, err = p.Filter(cacheDir)
+		dir := cacheDir
+		if cache != nil {
+			dir = "" // the entry holds the filter; a second file would cost as much again
+		}
+		filter, err = p.Filter(dir)
 	}
 	p.Description, p.Extends, p.Seccomp = "", nil, nil
 	if err != nil {

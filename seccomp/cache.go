@@ -17,7 +17,7 @@ import (
 )
 
 // cacheFormat is raised when the same policy comes to mean another filter.
-const cacheFormat = "hutch filter 1\n"
+const cacheFormat = "hutch filter 2\n"
 
 // A Key names what a policy compiles to on this machine: two policies with one
 // key have the same filter.

@@ -89,6 +89,9 @@ type stage struct {
 	rules []stageRule
 	// fallback answers what no rule does, bad a call of another architecture.
 	fallback, bad Action
+	// from is the first number of a stage's later part, 0 for the first one; see
+	// parts.
+	from uint32
 }
 
 // compile compiles for every target.
@@ -110,7 +113,7 @@ func (l *lowered) compile(c libseccompCompiler, a Arch, targets []target) (Filte
 	var parts [][][]instruction
 	begin := 0
 	for _, end := range ends {
-		parts = append(parts, texts[begin:end])
+		parts = append(parts, gather(list[begin:end], texts[begin:end]))
 		begin = end
 	}
 	f := assemble(append(l.prelude(a), join(parts)...))
@@ -132,7 +135,8 @@ func (l *lowered) stagesFor(t target, bad Action) (list []stage) {
 		if i == len(dealt)-1 {
 			fallback = l.fallback
 		}
-		list = append(list, stage{t, rules, fallback, bad})
+		s := stage{t, rules, fallback, bad, 0}
+		list = append(list, s.parts()...)
 	}
 	return list
 }

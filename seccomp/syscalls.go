@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"sort"
+	"sync"
 )
 
 //go:generate go run hutch/seccomp/internal/gen
@@ -73,14 +74,30 @@ func Name(a Arch, nr int) string {
 	return ""
 }
 
+// numbers are the tables by name, made when the first name is looked up: to
+// compile a policy is to look a thousand up.
+var numbers [2]struct {
+	once sync.Once
+	of   map[string]uint32
+}
+
 // Number returns the number of the call that is named, false if a has none.
 func Number(a Arch, name string) (int, bool) {
-	for _, c := range table(a) {
-		if c.name == name {
-			return int(c.nr), true
-		}
+	n := &numbers[0]
+	if a == ArchAArch64 {
+		n = &numbers[1]
+	} else if a != ArchX86_64 {
+		return 0, false
 	}
-	return 0, false
+	n.once.Do(func() {
+		t := table(a)
+		n.of = make(map[string]uint32, len(t))
+		for _, c := range t {
+			n.of[c.name] = c.nr
+		}
+	})
+	nr, ok := n.of[name]
+	return int(nr), ok
 }
 
 // Last returns the largest number in the table of a.
