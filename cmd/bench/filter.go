@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 )
 
 //go:embed testdata/filter.c
@@ -53,6 +55,55 @@ func (b *bench) filterProgram() (program, text string, err error) {
 		return "", "", err
 	}
 	return program, text, compileC(filterSource, program)
+}
+
+// profileBuiltin is what a program of its own says, which calls what a run does.
+func profileBuiltin(b *bench, runs int) (s samples, err error) {
+	program := filepath.Join(b.temp, "profile")
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", program, "./cmd/bench/testdata/profile")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return s, fmt.Errorf("go build of the profile program: %w: %s", err, out)
+	}
+	for range runs {
+		time.Sleep(b.pause)
+		n, err := printedNumber(command{name: "profile", argv: []string{program, "default"}})
+		if err != nil {
+			return s, err
+		}
+		s.add(n, 0)
+	}
+	return s, nil
+}
+
+// prepareRun is how long hutch itself says that it prepares a run with a
+// built-in profile.
+func prepareRun(b *bench, runs int) (s samples, err error) {
+	run, err := b.hutchRun("/bin/true")
+	if err != nil {
+		return s, err
+	}
+	run.argv = slices.Insert(run.argv, 2, "--profile", "default", "--result", "-")
+	for range runs {
+		time.Sleep(b.pause)
+		stdout, _, err := output(run)
+		if err != nil {
+			return s, err
+		}
+		var told struct {
+			Timing struct {
+				PrepareSeconds *float64 `json:"prepare_seconds"`
+			} `json:"timing"`
+		}
+		if err := json.Unmarshal(stdout, &told); err != nil {
+			return s, err
+		}
+		if told.Timing.PrepareSeconds == nil {
+			return s, fmt.Errorf("%s: the result has no timing.prepare_seconds", run.name)
+		}
+		s.add(1000**told.Timing.PrepareSeconds, 0)
+	}
+	return s, nil
 }
 
 // profileCached starts with a user's profile that was compiled before, and

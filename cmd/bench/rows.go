@@ -58,6 +58,11 @@ func rows() []row {
 		{"filter-openat", "openat+close, default / allow-all filter", "ns", ratio, 1.03, 0, 21, filterLoop("openat", 300000)},
 		// For information: the kernel translates a filter that is installed, and tries every number once.
 		{"filter-install", "installing the default filter", "ns", difference, 0, 0, 41, filterLoop("install", 1)},
+		// The profile found, merged with flags into a Spec, its filter hashed: the first call in a process of its own,
+		// timed there, since a start without a profile, to compare with, does not exist.
+		{"profile-builtin", "built-in profile, found to merged", "ms", absolute, 0.15, 0, starts, profileBuiltin},
+		// For information: the result's timing.prepare_seconds, which is that in a run, and the root and the flags.
+		{"prepare", "from flags to a checked Spec", "ms", absolute, 0, 0, starts, prepareRun},
 		{"profile-cached", "start with a user's profile, second use", "ms", difference, 0.3, 0, starts, profileCached},
 		{"profile-first", "start with a user's profile, first use", "ms", difference, 5, 0, starts, profileFirst},
 		{"unpack-zst", "unpack minbase .tar.zst", "s", ratio, 0.8, 0, 7, unpackZstd},
