@@ -27,7 +27,7 @@ var foreseeable = [...]string{
 	"chmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchownat", "utimensat",
 	"chroot", "mount", "umount2", "unshare", "sethostname", "setdomainname", "settimeofday", "clock_settime",
 	"setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups",
-	"bind", "connect", "sendto",
+	"bind", "connect", "sendto", "execve",
 }
 
 // The kinds of what a Denial tells besides system calls.
@@ -53,6 +53,9 @@ func (w *watcher) foresee(fd int, n *notification) {
 	defer p.close()
 	name := seccomp.Name(seccomp.Arch(n.arch), int(n.nr))
 	r := w.pathRefusal(p, name, n.args)
+	if r == nil {
+		r = w.narrowedCall(p, name, n.args)
+	}
 	if r == nil {
 		r = w.capabilityRefusal(p, name, n.args)
 	}
@@ -220,8 +223,15 @@ func (w *watcher) pathRefusal(p *process, name string, args [6]uint64) *refusal 
 	return w.fileRefusal(p, c, f)
 }
 
-// fileRefusal is about a file that exists.
+// fileRefusal is about a file that exists: the mount is asked before Landlock.
 func (w *watcher) fileRefusal(p *process, c pathCall, f *found) *refusal {
+	if r := w.mountRefusal(p, c, f); r != nil {
+		return r
+	}
+	return w.narrowedFile(p, c, f)
+}
+
+func (w *watcher) mountRefusal(p *process, c pathCall, f *found) *refusal {
 	regular := f.is(unix.S_IFREG)
 	writes := c.flags&unix.O_ACCMODE == unix.O_WRONLY || c.flags&unix.O_ACCMODE == unix.O_RDWR
 	cuts := c.flags&unix.O_TRUNC != 0
@@ -271,6 +281,9 @@ func (w *watcher) entryRefusal(p *process, c pathCall, given string) *refusal {
 	}
 	defer parent.close()
 	if !parent.ro {
+		if r := w.narrowedEntry(p, c, parent, last); r != nil {
+			return r
+		}
 		return w.landlocked(p, parent, last, c.right)
 	}
 	if !p.reaches(parent) || !p.may(parent, 1) {

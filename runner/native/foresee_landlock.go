@@ -57,6 +57,10 @@ func rightOf(name string, a [6]uint64) uint64 {
 	switch name {
 	case "open", "openat", "openat2", "creat":
 		return unix.LANDLOCK_ACCESS_FS_MAKE_REG
+	case "unlink", "unlinkat":
+		return unix.LANDLOCK_ACCESS_FS_REMOVE_FILE // flags, and so directories, are not foreseen
+	case "rmdir":
+		return unix.LANDLOCK_ACCESS_FS_REMOVE_DIR
 	case "mkdir", "mkdirat":
 		return unix.LANDLOCK_ACCESS_FS_MAKE_DIR
 	case "symlink", "symlinkat":

@@ -85,7 +85,7 @@ func (b *box) listen(f *files) error {
 		return fail(err)
 	}
 	f.listener = b.keep(p[1])
-	b.watch = newWatcher(b.spec, rightsOf(b.plan), p[0])
+	b.watch = newWatcher(b.spec, b.plan, p[0])
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"hutch/runner"
 	"hutch/runner/host"
+	"hutch/runner/plan"
 	"hutch/seccomp"
 )
 
@@ -24,6 +25,7 @@ import (
 type watcher struct {
 	spec   *runner.Spec
 	rights rights
+	narrow narrowed
 	filter seccomp.Interpreter
 	socket int
 	began  time.Time
@@ -43,9 +45,9 @@ const (
 	mostLookups = 64
 )
 
-func newWatcher(s *runner.Spec, r rights, socket int) *watcher {
+func newWatcher(s *runner.Spec, steps *plan.Plan, socket int) *watcher {
 	w := &watcher{
-		spec: s, rights: r, filter: seccomp.NewInterpreter(s.Seccomp.Filter), socket: socket, began: time.Now(), wakes: receivingEnds(), done: make(chan struct{}),
+		spec: s, rights: rightsOf(steps), narrow: narrowedOf(steps), filter: seccomp.NewInterpreter(s.Seccomp.Filter), socket: socket, began: time.Now(), wakes: receivingEnds(), done: make(chan struct{}),
 		index: map[string]*runner.Denial{}, learner: newLearner(s),
 	}
 	go w.run()

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"hutch/runner"
+)
+
+const narrowProfile = `version = 1
+extends = ["default"]
+[landlock]
+read = ["/usr", "/etc/ld.so.cache", "/etc/passwd", "/proc", "/tmp"]
+list = ["/etc"]
+write = ["/tmp"]
+execute = ["/usr/bin/python3", "/usr/lib", "/lib64", "/lib"]
+connect = [8080]
+bind = [0]
+`
+
+// What each try is refused by a list is said with the list; what no list
+// refuses is not. A row is a word for what is tried, the line that would allow
+// it ("" for what goes on), and the code.
+var narrowTries = []struct{ name, hint, code string }{
+	{"read", `add "/etc/hosts" to landlock.read`, `open("/etc/hosts")`},
+	{"read what is listed", "", `open("/etc/passwd")`},
+	{"list", `add "/" to landlock.list`, `os.listdir("/")`},
+	{"list what is listed", "", `os.listdir("/etc")`},
+	{"list what may be read", "", `os.listdir("/usr/lib")`},
+	{"write", `add "/dev/null" to landlock.write`, `os.open("/dev/null", os.O_WRONLY)`},
+	{"make", `add "/dev/shm" to landlock.write`, `os.mkdir("/dev/shm/d")`},
+	{"write where one may", "", `open("/tmp/f", "w").close(); os.rename("/tmp/f", "/tmp/g"); os.truncate("/tmp/g", 0); os.unlink("/tmp/g")`},
+	{"execute", `add "/usr/bin/env" to landlock.execute`, `os.execv("/usr/bin/env", ["env"])`},
+	{"connect", `add 8081 to landlock.connect`, `socket.create_connection(("127.0.0.1", 8081))`},
+	{"bind", `add 8082 to landlock.bind`, `socket.socket().bind(("127.0.0.1", 8082))`},
+	{"bind any", "", `socket.socket().bind(("127.0.0.1", 0))`},
+	{"datagrams", "", `socket.socket(type=socket.SOCK_DGRAM).bind(("127.0.0.1", 8083))`},
+}
+
+// The lists hold on both kinds of root, and --explain=all names the one that
+// refused.
+func TestNarrow(t *testing.T) {
+	t.Parallel()
+	dir := lessonDir(t)
+	image, flags := lessonRoot(t, dir)
+	file := filepath.Join(dir, "narrow.toml")
+	if err := os.WriteFile(file, []byte(narrowProfile), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	script := "import os, socket\ndef tried(f):\n  try: f()\n  except PermissionError: return 'refused'\n  except OSError as e: return str(e)\n  return 'done'\n"
+	for _, try := range narrowTries {
+		code := "  " + strings.ReplaceAll(try.code, "; ", "\n  ")
+		script += "def f():\n" + code + "\nprint('" + try.name + "', tried(f), sep=': ')\n"
+	}
+	for _, root := range []struct {
+		root  string
+		flags []string
+	}{{"host", nil}, {image, flags}} {
+		told := filepath.Join(dir, "result.json")
+		args := slices.Concat([]string{"run", "--explain=all", "--result", told, "--profile", file, "--timeout", "1m"}, root.flags,
+			[]string{root.root, "--", "/usr/bin/python3", "-c", script})
+		out, err := exec.Command("hutch", args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v: %s", root.root, err, out)
+		}
+		var r runner.Result
+		data, err := os.ReadFile(told)
+		if err == nil {
+			err = json.Unmarshal(data, &r)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var hints []string
+		for _, d := range r.Denied {
+			if strings.Contains(d.Hint, "landlock.") {
+				hints = append(hints, d.Hint)
+			}
+		}
+		for _, try := range narrowTries {
+			want := try.name + ": done\n"
+			if try.hint != "" {
+				want = try.name + ": refused\n"
+			}
+			if !strings.Contains(string(out), want) {
+				t.Errorf("%s: no %q in %s", root.root, want, out)
+			}
+			at := slices.Index(hints, try.hint)
+			if try.hint != "" && at < 0 {
+				t.Errorf("%s: %s: not told: %q", root.root, try.name, hints)
+			} else if try.hint != "" {
+				hints = slices.Delete(hints, at, at+1)
+			}
+		}
+		for _, h := range hints { // python looks into directories of its own accord
+			if !strings.Contains(h, "landlock.read") && !strings.Contains(h, "landlock.list") {
+				t.Errorf("%s: told, and not tried: %s", root.root, h)
+			}
+		}
+	}
+}
+
+// What a list names has to be there, and the command has to be in it: both are
+// errors before the application starts.
+func TestNarrowMistakes(t *testing.T) {
+	t.Parallel()
+	dir := lessonDir(t)
+	image, flags := lessonRoot(t, dir)
+	for text, want := range map[string]string{
+		"read = [\"/no/such\"]":        "landlock: read /no/such",
+		"list = [\"/etc/passwd\"]":     "landlock: list /etc/passwd",
+		"execute = [\"/usr/bin/env\"]": "landlock.execute has to name it",
+	} {
+		file := filepath.Join(dir, "mistake.toml")
+		if err := os.WriteFile(file, []byte("version = 1\nextends = [\"default\"]\n[landlock]\n"+text+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for _, root := range []string{"host", image} {
+			args := []string{"run", "--profile", file}
+			if root != "host" {
+				args = append(args, flags...)
+			}
+			out, err := exec.Command("hutch", append(args, root, "--", "/usr/bin/id")...).CombinedOutput()
+			if err == nil || !strings.Contains(string(out), want) || !strings.Contains(string(out), "hint: ") || strings.Contains(string(out), "uid=") {
+				t.Errorf("%s: %s: %v: %s", root, text, err, out)
+			}
+		}
+	}
+}
