@@ -245,7 +245,7 @@ func number64(n int64) string { return strconv.FormatInt(n, 10) }
 // carryOut copies everything out of a box that is gone. One that fails keeps
 // none of the others back. What it cannot do is the run's failure only where
 // the application has none of its own: its status is not to be lost.
-func (c *copies) carryOut(s *runner.Spec, p runner.Process, result *runner.Result) error {
+func (c *copies) carryOut(ctx context.Context, s *runner.Spec, p runner.Process, result *runner.Result) error {
 	if len(s.CopyOut) == 0 {
 		return nil
 	}
@@ -258,7 +258,7 @@ func (c *copies) carryOut(s *runner.Spec, p runner.Process, result *runner.Resul
 		failed = append(failed, &runner.Error{Stage: runner.StageRun, Step: "copy out: the box's files are gone with it"})
 	} else {
 		defer tree.Close()
-		failed = c.carryAll(s, tree, owner, records)
+		failed = c.carryAll(ctx, s, tree, owner, records)
 	}
 	if len(failed) == 0 {
 		return nil
@@ -299,10 +299,10 @@ func boxTree(p runner.Process) (*os.File, native.Owner) {
 	return b.Tree(), b.Owner()
 }
 
-func (c *copies) carryAll(s *runner.Spec, tree *os.File, owner native.Owner, records *transfer.Records) (failed []error) {
+func (c *copies) carryAll(ctx context.Context, s *runner.Spec, tree *os.File, owner native.Owner, records *transfer.Records) (failed []error) {
 	left := c.limit
 	for i, cp := range s.CopyOut {
-		n, err := outOne(s, tree, cp, c.targets[i], transfer.PlaceOptions{Bytes: left, Records: records}, owner)
+		n, err := outOne(ctx, s, tree, cp, c.targets[i], transfer.PlaceOptions{Bytes: left, Records: records}, owner)
 		if err != nil {
 			failed = append(failed, &runner.Error{Stage: runner.StageRun, Step: "copy out " + cp.Source + " to " + cp.Target, Err: err, Hint: copyHint(err)})
 		}
@@ -312,7 +312,7 @@ func (c *copies) carryAll(s *runner.Spec, tree *os.File, owner native.Owner, rec
 }
 
 // outOne has a helper pack, and places here. It gives the bytes written.
-func outOne(s *runner.Spec, tree *os.File, cp runner.Copy, to transfer.Target, o transfer.PlaceOptions, owner native.Owner) (int64, error) {
+func outOne(ctx context.Context, s *runner.Spec, tree *os.File, cp runner.Copy, to transfer.Target, o transfer.PlaceOptions, owner native.Owner) (int64, error) {
 	uid := int64(owner.UID)
 	if owner.One {
 		uid = 0
@@ -332,14 +332,14 @@ func outOne(s *runner.Spec, tree *os.File, cp runner.Copy, to transfer.Target, o
 		r.Close()
 		done <- placed{n, err}
 	}()
-	err = helper(context.Background(), s, []string{"helper", "copy-out", cp.Source, number64(o.Bytes), number64(uid)}, tree, w)
+	err = helper(ctx, s, []string{"helper", "copy-out", cp.Source, number64(o.Bytes), number64(uid)}, tree, w)
 	w.Close()
 	p := <-done
 	switch {
 	case p.err == nil:
 		return p.n, nil
 	case err != nil && errors.Is(p.err, transfer.ErrCutOff):
-		return 0, err
+		return 0, interruptedOr(ctx, err)
 	}
 	return 0, p.err
 }

@@ -23,7 +23,8 @@ var toBox = struct {
 	pidfd   int32 // of the box's first process, or -1 before it is there
 	told    int32 // where the number of a signal is written for a box that is no process here, or -1
 	pending int32
-}{-1, -1, 0}
+	late    int32 // a signal that came when the box was gone
+}{-1, -1, 0, 0}
 
 // lastWords is what is left to say when hutch ends by a signal in the middle of
 // a start: a result, around the name of the signal, to fd, or to the file temp
@@ -101,7 +102,9 @@ func pass(signal uintptr) {
 	box, told := atomic.LoadInt32(&toBox.pidfd), atomic.LoadInt32(&toBox.told)
 	switch {
 	case box >= 0:
-		syscall.RawSyscall6(unix.SYS_PIDFD_SEND_SIGNAL, uintptr(box), signal, 0, 0, 0, 0)
+		if _, _, errno := syscall.RawSyscall6(unix.SYS_PIDFD_SEND_SIGNAL, uintptr(box), signal, 0, 0, 0, 0); errno != 0 {
+			atomic.StoreInt32(&toBox.late, sig)
+		}
 	case told >= 0:
 		b := byte(sig)
 		syscall.RawSyscall6(unix.SYS_WRITE, uintptr(told), uintptr(unsafe.Pointer(&b)), 1, 0, 0, 0)

@@ -314,11 +314,16 @@ func (q *request) run() (runner.Result, error) {
 		q.terminal.close()
 		q.terminal = nil
 	}
+	if len(spec.CopyOut) == 0 && q.diff == "" {
+		return result, err
+	}
+	ctx, stop := afterwards()
+	defer stop()
 	// Before the diff: it lets go of the box's file systems.
 	if err == nil {
-		err = q.copies.carryOut(spec, s.Process, &result)
+		err = q.copies.carryOut(ctx, spec, s.Process, &result)
 	}
-	if derr := q.writeDiff(spec, s.Process); err == nil {
+	if derr := q.writeDiff(ctx, spec, s.Process); err == nil {
 		err = derr
 	}
 	return result, err

@@ -99,11 +99,11 @@ func upperError(err error) error {
 
 // writeDiff saves what a box has written. The box is gone: nothing changes
 // any more, and nothing it left is followed.
-func (q *request) writeDiff(spec *runner.Spec, p runner.Process) error {
+func (q *request) writeDiff(ctx context.Context, spec *runner.Spec, p runner.Process) error {
 	if q.diff == "" {
 		return nil
 	}
-	err := saveWritten(spec, p, q.diff)
+	err := interruptedOr(ctx, saveWritten(ctx, spec, p, q.diff))
 	if err == nil {
 		return nil
 	}
@@ -111,24 +111,24 @@ func (q *request) writeDiff(spec *runner.Spec, p runner.Process) error {
 }
 
 // saveWritten saves what a box has written: a guest sends it as a layer.
-func saveWritten(spec *runner.Spec, p runner.Process, name string) error {
+func saveWritten(ctx context.Context, spec *runner.Spec, p runner.Process, name string) error {
 	if g, ok := p.(interface{ Layer() (*os.File, error) }); ok {
 		layer, err := g.Layer()
 		if err != nil {
 			return err
 		}
 		defer layer.Close()
-		return saveLayer(name, func(to *os.File, zip bool) error { return copyLayer(to, layer, zip) })
+		return saveLayer(name, func(to *os.File, zip bool) error { return copyLayer(to, ctxFile{ctx, layer}, zip) })
 	}
 	upper, err := upperOf(spec, p)
 	if err != nil {
 		return err
 	}
 	defer upper.Close()
-	return saveLayer(name, func(to *os.File, zip bool) error { return packUpper(context.Background(), spec, upper, to, zip) })
+	return saveLayer(name, func(to *os.File, zip bool) error { return packUpper(ctx, spec, upper, to, zip) })
 }
 
-func copyLayer(to, layer *os.File, zip bool) error {
+func copyLayer(to *os.File, layer io.Reader, zip bool) error {
 	if !zip {
 		_, err := io.Copy(to, layer)
 		return err
