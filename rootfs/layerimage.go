@@ -16,7 +16,7 @@ import (
 )
 
 // seal makes of a draft's tree what its format keeps, notes its checksums and
-// gives the size of the image, 0 for a directory. The image is made of the tree
+// gives the space of the image, 0 for a directory. The image is made of the tree
 // that the confined creator has made, so that both formats show the same; the
 // kernel's driver reads nothing but what our own writer has laid out.
 func (d *draft) seal(ctx context.Context, f Format) (image int64, err error) {
@@ -42,7 +42,8 @@ func (d *draft) sealImage(ctx context.Context, dir string) (image int64, err err
 	return image, err
 }
 
-// packTree writes the tree dir as the EROFS image to, owners as they are.
+// packTree writes the tree dir as the EROFS image to, owners as they are, and
+// gives what it takes on the disk.
 func packTree(ctx context.Context, dir, to string) (int64, error) {
 	tree, err := erofs.Scan(ctx, dir)
 	if err != nil {
@@ -61,10 +62,15 @@ func packTree(ctx context.Context, dir, to string) (int64, error) {
 	if err == nil {
 		err = out.Chmod(0o400)
 	}
+	// Holes are no space: an archive must not push others out of the store.
+	var file unix.Stat_t
+	if err == nil {
+		err = unix.Fstat(int(out.Fd()), &file)
+	}
 	if err = errors.Join(err, out.Close()); err != nil {
 		return 0, fmt.Errorf("erofs image: %w", err)
 	}
-	return st.Bytes, nil
+	return min(st.Bytes, file.Blocks*512), nil
 }
 
 // imageSum is what the file sums of an entry says that is an image: the size of

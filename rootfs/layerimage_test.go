@@ -538,7 +538,12 @@ func TestErofsLoop(t *testing.T) {
 	writeImage(t, dir, nil, layerTar(t, 7))
 	r := mustImportIn(t, FormatErofs, store, "oci:"+dir, "a")
 	defer r.Close()
-	tree, err := mountLoop(r.Lowers[0])
+	file, err := openImage(r.Lowers[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(file)
+	tree, err := mountLoop(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -562,6 +567,40 @@ func TestErofsLoop(t *testing.T) {
 	for end := time.Now().Add(5 * time.Second); used(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the loop device stays")
+		}
+	}
+}
+
+// TestErofsOfOthers: the kernel is never given an image that another user could
+// have made, or could change while it is mounted.
+func TestErofsOfOthers(t *testing.T) {
+	needsMount(t)
+	tree, image := t.TempDir(), t.TempDir()+LayerImage
+	if _, err := packTree(context.Background(), tree, image); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := MountLayer(image) // its own: it would be mounted
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(fd)
+	other := t.TempDir()
+	for what, change := range map[string]func(path string) error{
+		"of another user":        func(p string) error { return os.Chown(p, 54321, 0) },
+		"for a group to write":   func(p string) error { return os.Chmod(p, 0o620) },
+		"for anybody to write":   func(p string) error { return os.Chmod(p, 0o602) },
+		"a link":                 func(p string) error { return errors.Join(os.Remove(p), os.Symlink(image, p)) },
+		"a FIFO":                 func(p string) error { return errors.Join(os.Remove(p), unix.Mkfifo(p, 0o600)) },
+		"a device, which is not": func(p string) error { return errors.Join(os.Remove(p), unix.Mknod(p, unix.S_IFBLK|0o600, 7<<8)) },
+	} {
+		path := other + "/" + what
+		run(t, "cp", "--preserve=mode", image, path)
+		if err := change(path); err != nil {
+			t.Fatal(err)
+		}
+		if fd, err := MountLayer(path); err == nil {
+			unix.Close(fd)
+			t.Errorf("%s: is mounted", what)
 		}
 	}
 }

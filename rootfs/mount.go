@@ -77,9 +77,15 @@ func closeViews(lowers []string) {
 // MountLayer mounts the EROFS image in a file, read-only, on nothing. An
 // error says what to do.
 func MountLayer(path string) (tree int, err error) {
-	tree, err = mountErofs(path)
+	file, err := openImage(path)
+	if err != nil {
+		return -1, fmt.Errorf("mount the EROFS image %s: %w; hutch image verify tells whether it is damaged", path, err)
+	}
+	defer unix.Close(file)
+	// What was looked at is what is mounted, whatever has its name by now.
+	tree, err = mountErofs("/proc/self/fd/" + strconv.Itoa(file))
 	if errors.Is(err, unix.ENOTBLK) { // before Linux 6.12, without CONFIG_EROFS_FS_BACKED_BY_FILE, or in tmpfs
-		tree, err = mountLoop(path)
+		tree, err = mountLoop(file)
 	}
 	if err == nil {
 		return tree, nil
@@ -98,13 +104,30 @@ func MountLayer(path string) (tree int, err error) {
 
 var errLoop = errors.New("loop device")
 
-// mountLoop mounts through a loop device, which is gone with the mount.
-func mountLoop(path string) (int, error) {
-	file, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+// openImage opens an image that nobody but the caller can have made or can
+// change: the kernel's driver trusts what it reads.
+func openImage(path string) (int, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
 	}
-	defer unix.Close(file)
+	var st unix.Stat_t
+	err = unix.Fstat(fd, &st)
+	switch {
+	case err != nil:
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		err = errors.New("is not a regular file")
+	case int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0:
+		err = fmt.Errorf("others may write to it (owner %d, mode %o)", st.Uid, st.Mode&0o7777)
+	default:
+		return fd, nil
+	}
+	unix.Close(fd)
+	return -1, err
+}
+
+// mountLoop mounts through a loop device, which is gone with the mount.
+func mountLoop(file int) (int, error) {
 	device, name, err := LoopDevice(file, unix.LO_FLAGS_READ_ONLY|unix.LO_FLAGS_DIRECT_IO)
 	if errors.Is(err, unix.EINVAL) { // the file's own file system has no direct I/O
 		device, name, err = LoopDevice(file, unix.LO_FLAGS_READ_ONLY)

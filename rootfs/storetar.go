@@ -22,7 +22,7 @@ type meta struct {
 	Source   string    `json:"source"`
 	Size     int64     `json:"size"`            // of the archive
 	Bytes    int64     `json:"bytes"`           // of the files in the tree
-	Image    int64     `json:"image,omitempty"` // of the EROFS image, if it is one
+	Image    int64     `json:"image,omitempty"` // on disk, of the EROFS image, if it is one
 	Entries  int64     `json:"entries"`
 	Unpacked time.Time `json:"unpacked"`
 	Stats    Stats     `json:"stats"`

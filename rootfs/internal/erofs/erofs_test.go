@@ -421,3 +421,37 @@ func TestUnreadable(t *testing.T) {
 		t.Errorf("dump.erofs: %v\n%s", err, out)
 	}
 }
+
+// What lies in memory while an image is made is bounded.
+func TestBounds(t *testing.T) {
+	t.Parallel()
+	t.Run("attributes", func(t *testing.T) {
+		dir := t.TempDir()
+		value := pattern(3900)
+		for i := range allXattrs/len(value) + 1 {
+			path := filepath.Join(dir, fmt.Sprint(i))
+			write(t, path, nil)
+			if err := unix.Setxattr(path, "user.x", value, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tree, err := Scan(t.Context(), dir)
+		check(t, err)
+		defer tree.Close()
+		out, err := os.Create(filepath.Join(t.TempDir(), "image"))
+		check(t, err)
+		defer out.Close()
+		if _, err := tree.Write(t.Context(), out, Options{}); err == nil || !strings.Contains(err.Error(), "of extended attributes") {
+			t.Errorf("%v", err)
+		}
+	})
+	t.Run("names", func(t *testing.T) {
+		tree := &Tree{}
+		if err := tree.count(maxNames); err != nil {
+			t.Error(err)
+		}
+		if err := tree.count(1); err == nil {
+			t.Error("one more is taken")
+		}
+	})
+}

@@ -28,6 +28,7 @@ type layout struct {
 	parts  []part
 	blocks int64 // total
 	inodes uint32
+	xattrs int  // bytes
 	chunks bool // whether any file has holes
 }
 
@@ -69,6 +70,9 @@ func (t *Tree) place(ctx context.Context) (*layout, error) {
 func (t *Tree) placeInode(l *layout, n *node) (err error) {
 	if n.xattrs, err = t.readXattrs(n); err != nil {
 		return err
+	}
+	if l.xattrs += len(n.xattrs); l.xattrs > allXattrs {
+		return fmt.Errorf("more than %d MiB of extended attributes in one image", allXattrs>>20)
 	}
 	l.inodes++
 	n.number = l.inodes

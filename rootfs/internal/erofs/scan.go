@@ -83,6 +83,7 @@ type Tree struct {
 	at   string // in, as a path
 
 	mu      sync.Mutex
+	names   int
 	pending sync.WaitGroup
 	slots   chan struct{}
 	err     error
@@ -191,6 +192,9 @@ func (t *Tree) read(n *node) (dirs []*node, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := t.count(len(names)); err != nil {
+		return nil, err
+	}
 	sort.Strings(names)
 	list := make([]node, len(names)) // one allocation for a directory
 	n.children = make([]*node, 0, len(names))
@@ -212,6 +216,18 @@ func (t *Tree) read(n *node) (dirs []*node, err error) {
 		}
 	}
 	return dirs, nil
+}
+
+// maxNames bounds the memory that a tree takes, some 300 bytes a name.
+const maxNames = 1 << 20
+
+func (t *Tree) count(names int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.names += names; t.names > maxNames {
+		return fmt.Errorf("more than %d names in one image", maxNames)
+	}
+	return nil
 }
 
 // look fills in c, a name in the directory fd.

@@ -14,6 +14,10 @@ import (
 // xattrHeader is what stands before the first attribute of an inode.
 const xattrHeader = 12
 
+// allXattrs bounds what all files of an image have in all: they are in memory
+// until it is written, and an archive can ask for any number.
+const allXattrs = 64 << 20
+
 // maxXattrs is what the inode's 16-bit count of words leaves room for.
 const maxXattrs = xattrHeader + 4*(1<<16-2)
 
