@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"hutch/rootfs/decode"
 )
 
@@ -80,6 +82,42 @@ func FuzzUnpack(f *testing.F) {
 		}
 		if st.Entries > lim.Entries || st.Bytes > lim.Bytes {
 			t.Fatalf("over the limits: %+v", st)
+		}
+		if err := removePath(base + "/tree"); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// FuzzErofs: whatever a layer holds, the image that is made of it is sound in
+// the eyes of the format's own tools, and shows what the tree shows.
+func FuzzErofs(f *testing.F) {
+	for _, a := range attacks("/tmp/outside") {
+		f.Add(fuzzTar(f, a.entries))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		base := t.TempDir()
+		if err := os.MkdirAll(base+"/tree/d", 0o700); err != nil {
+			t.Fatal(err)
+		}
+		lim := UnpackLimits{Bytes: 1 << 20, Entries: 300, Ratio: 100, Depth: 50}
+		opt := UnpackOptions{Limits: lim, NoEndOK: true, Whiteouts: WhiteoutsOverlay}
+		if _, err := Unpack(context.Background(), bytes.NewReader(fixSums(data)), base+"/tree/d", opt); err != nil {
+			return
+		}
+		if _, err := packTree(context.Background(), base+"/tree", base+"/image"); err != nil {
+			t.Fatal(err)
+		}
+		sound(t, base+"/image")
+		if os.Geteuid() == 0 && !inUserNamespace(t) {
+			tree, err := MountLayer(base + "/image")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(tree)
+			if want, got := listing(t, base+"/tree/d"), listing(t, "/proc/self/fd/"+itoa(int64(tree))+"/d"); want != got {
+				t.Errorf("differs:\n%s", diffLines(want, got))
+			}
 		}
 		if err := removePath(base + "/tree"); err != nil {
 			t.Fatal(err)
