@@ -65,7 +65,7 @@ func TestArgs(t *testing.T) {
 	t.Parallel()
 	l := layout{memory: 512 << 20, disks: []string{"/store/a", "/store/b"}}
 	const want = "mem=512M initrd=/uml/initramfs con=null con0=null,fd:2 ssl=null ssl0=fd:0,fd:1 " +
-		"HUTCH_GUEST=/dev/ttyS0 quiet panic=-1 noreboot umid=hutch uml_dir=/tmp/uml ubd0rc=/disk/0 ubd1rc=/disk/1"
+		"HUTCH_GUEST=/dev/ttyS0 quiet panic=-1 noreboot lpj=40000000 umid=hutch uml_dir=/tmp/uml ubd0rc=/disk/0 ubd1rc=/disk/1"
 	if got := strings.Join(l.args(), " "); got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}
