@@ -114,7 +114,8 @@ func TestNarrowMistakes(t *testing.T) {
 	for text, want := range map[string]string{
 		"read = [\"/no/such\"]":        "landlock: read /no/such",
 		"list = [\"/etc/passwd\"]":     "landlock: list /etc/passwd",
-		"execute = [\"/usr/bin/env\"]": "landlock.execute has to name it",
+		"execute = [\"/usr/bin/env\"]": "landlock.execute, or without that",
+		"read = [\"/etc\"]":            "landlock.execute, or without that",
 	} {
 		file := filepath.Join(dir, "mistake.toml")
 		if err := os.WriteFile(file, []byte("version = 1\nextends = [\"default\"]\n[landlock]\n"+text+"\n"), 0o644); err != nil {
@@ -129,6 +130,35 @@ func TestNarrowMistakes(t *testing.T) {
 			if err == nil || !strings.Contains(string(out), want) || !strings.Contains(string(out), "hint: ") || strings.Contains(string(out), "uid=") {
 				t.Errorf("%s: %s: %v: %s", root, text, err, out)
 			}
+		}
+	}
+}
+
+// In a guest the guest's kernel enforces the lists, or the application is not
+// started: Debian's linux.uml has no Landlock.
+func TestNarrowInGuest(t *testing.T) {
+	t.Parallel()
+	dir, root := t.TempDir(), smallRoot(t)
+	for _, name := range []string{"open", "closed"} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte("it is "+name+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(dir, "narrow.toml")
+	text := "version = 1\nextends = [\"default\"]\n[landlock]\nread = [\"/bin\", \"/open\"]\n"
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, engine := range [][]string{{"--engine", "native"}, {"--engine", "uml"}, {"--engine", "uml", "--kernel", "linux.uml"}} {
+		if kernel, err := exec.LookPath(engine[len(engine)-1]); err == nil {
+			engine[len(engine)-1] = kernel
+		}
+		args := slices.Concat([]string{"run", "--profile", file, "--timeout", "1m"}, engine, []string{root, "cat", "/open", "/closed"})
+		out, err := exec.Command("hutch", args...).CombinedOutput()
+		refused := strings.Contains(string(out), "landlock.read needs Landlock ABI 2, this kernel has 0") && !strings.Contains(string(out), "it is")
+		enforced := strings.Contains(string(out), "it is open") && !strings.Contains(string(out), "it is closed")
+		if err == nil || !enforced && !refused || refused && engine[1] == "native" || enforced && len(engine) > 2 {
+			t.Errorf("%q: %v: %s", engine, err, out)
 		}
 	}
 }

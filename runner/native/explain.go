@@ -94,10 +94,10 @@ func hintErrno(err error) string {
 // explainExec finds out why execve failed, by looking at the layers: the box
 // itself is gone.
 func (b *box) explainExec(errno syscall.Errno) error {
-	if errno == unix.EACCES && b.spec.Landlock.Execute != nil {
+	if l := &b.spec.Landlock; errno == unix.EACCES && (l.Execute != nil || l.Read != nil) {
 		return &runner.Error{
 			Stage: runner.StageExec, Step: "execute " + b.spec.Command[0], Err: errno, Exit: runner.ExitNotExecutable,
-			Hint: "the profile's landlock.execute has to name it, a script's interpreter and a program's loader; or its mode does not allow it",
+			Hint: "the profile's landlock.execute, or without that its landlock.read, has to name it, a script's interpreter and a program's loader; or its mode does not allow it",
 		}
 	}
 	if e := b.spec.ExplainExec(); e != nil {
