@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	"hutch/profiles"
 	"hutch/rootfs"
 	"hutch/runner"
+	"hutch/runner/guest"
 	"hutch/runner/native"
 	"hutch/runner/transfer"
 )
@@ -155,12 +157,9 @@ func sameDir(a, b int) bool {
 }
 
 // ask puts the copies into the Spec, and into the engine what carries them out.
-func (c *copies) ask(engine string, e *native.Engine, s *runner.Spec) error {
+func (c *copies) ask(choice *engineChoice, e *native.Engine, s *runner.Spec) error {
 	if len(c.in)+len(c.out) == 0 {
 		return nil
-	}
-	if engine != "native" {
-		return misuse("leave --engine out, or share a directory with --bind", "options --copy-in and --copy-out are of the native engine, not %s", engine)
 	}
 	for _, v := range c.in {
 		s.CopyIn = append(s.CopyIn, cutIn(v))
@@ -168,8 +167,26 @@ func (c *copies) ask(engine string, e *native.Engine, s *runner.Spec) error {
 	for _, v := range c.out {
 		s.CopyOut = append(s.CopyOut, cutOut(v))
 	}
-	e.Fill(func(root *os.File, owner native.Owner) error { return c.carryIn(s, root, owner) })
+	if choice.name == "native" {
+		e.Fill(func(root *os.File, owner native.Owner) error { return c.carryIn(s, root, owner) })
+	} else {
+		choice.copy = guest.Copy{Sources: c.packers(), Limit: c.limit}
+	}
 	return s.Validate()
+}
+
+// packers pack what is copied into a guest, one after the other.
+func (c *copies) packers() []guest.Source {
+	left := c.limit
+	list := make([]guest.Source, len(c.sources))
+	for i, source := range c.sources {
+		list[i] = func(w io.Writer) error {
+			n, err := transfer.Pack(w, source, transfer.PackOptions{Bytes: left, Links: true, Owner: -1})
+			left -= n
+			return err
+		}
+	}
+	return list
 }
 
 // carryIn copies everything in, before the application starts.
@@ -179,29 +196,11 @@ func (c *copies) carryIn(s *runner.Spec, root *os.File, owner native.Owner) erro
 	for i, cp := range s.CopyIn {
 		n, err := inOne(s, root, c.sources[i], cp, left, owner)
 		if err != nil {
-			return &runner.Error{Stage: runner.StageStart, Step: "copy in " + cp.Source + " to " + cp.Target, Err: err, Hint: copyHint(err)}
+			return guest.CopyError(runner.StageStart, "copy in", cp, err)
 		}
 		left -= n
 	}
 	return nil
-}
-
-func copyHint(err error) string {
-	switch text := err.Error(); {
-	case strings.Contains(text, "is there already"):
-		return "name a place that is free, a file to replace, or a directory to copy into"
-	case strings.Contains(text, "copy limit"):
-		return "raise --copy-limit, or copy less"
-	case strings.Contains(text, unix.ENOSPC.Error()):
-		return "free some space there; inside the root, --disk and --inodes say how much there is"
-	case strings.Contains(text, "file system that the box writes to"):
-		return "copy below /tmp, or to a place of the root that nothing is bound on"
-	case strings.Contains(text, unix.EACCES.Error()) || strings.Contains(text, unix.EPERM.Error()):
-		return "copy below /tmp, or to a place of the root that belongs to an id of the box"
-	case strings.Contains(text, "link") || strings.Contains(text, "FIFO") || strings.Contains(text, "device") || strings.Contains(text, "socket"):
-		return "only regular files and directories are copied; save the rest in a tar, and copy that"
-	}
-	return "hutch run --help says what is copied where"
 }
 
 // inOne packs here, and has it placed in the box. It gives the bytes written.
@@ -254,11 +253,20 @@ func (c *copies) carryOut(ctx context.Context, s *runner.Spec, p runner.Process,
 	records.Sweep() // what resists is for hutch gc to name
 	var failed []error
 	tree, owner := boxTree(p)
-	if tree == nil {
+	if out := guestCopies(p); out != nil {
+		stop := context.AfterFunc(ctx, out.Interrupt)
+		failed = c.carryAll(s, records, func(i int, o transfer.PlaceOptions) (int64, error) {
+			return outOfGuest(out, c.targets[i], o)
+		})
+		stop()
+		out.Close()
+	} else if tree == nil {
 		failed = append(failed, &runner.Error{Stage: runner.StageRun, Step: "copy out: the box's files are gone with it"})
 	} else {
 		defer tree.Close()
-		failed = c.carryAll(ctx, s, tree, owner, records)
+		failed = c.carryAll(s, records, func(i int, o transfer.PlaceOptions) (int64, error) {
+			return outOne(ctx, s, tree, s.CopyOut[i], c.targets[i], o, owner)
+		})
 	}
 	if len(failed) == 0 {
 		return nil
@@ -299,12 +307,30 @@ func boxTree(p runner.Process) (*os.File, native.Owner) {
 	return b.Tree(), b.Owner()
 }
 
-func (c *copies) carryAll(ctx context.Context, s *runner.Spec, tree *os.File, owner native.Owner, records *transfer.Records) (failed []error) {
+// guestCopies are those of a guest, nil where there is none any more.
+func guestCopies(p runner.Process) *guest.Copies {
+	if g, ok := p.(*guest.Session); ok {
+		return g.Copies()
+	}
+	return nil
+}
+
+// outOfGuest places what a guest sends, which may be anything.
+func outOfGuest(from *guest.Copies, to transfer.Target, o transfer.PlaceOptions) (n int64, err error) {
+	err = from.Next(o.Bytes, func(r io.Reader) error {
+		n, err = transfer.Place(r, to.Dir, to.Name, o)
+		return err
+	})
+	return n, err
+}
+
+// carryAll makes every copy by one. The bytes of all are limited together.
+func (c *copies) carryAll(s *runner.Spec, records *transfer.Records, one func(int, transfer.PlaceOptions) (int64, error)) (failed []error) {
 	left := c.limit
 	for i, cp := range s.CopyOut {
-		n, err := outOne(ctx, s, tree, cp, c.targets[i], transfer.PlaceOptions{Bytes: left, Records: records}, owner)
+		n, err := one(i, transfer.PlaceOptions{Bytes: left, Records: records, Umask: os.FileMode(umask())})
 		if err != nil {
-			failed = append(failed, &runner.Error{Stage: runner.StageRun, Step: "copy out " + cp.Source + " to " + cp.Target, Err: err, Hint: copyHint(err)})
+			failed = append(failed, guest.CopyError(runner.StageRun, "copy out", cp, err))
 		}
 		left -= n
 	}
@@ -326,7 +352,6 @@ func outOne(ctx context.Context, s *runner.Spec, tree *os.File, cp runner.Copy, 
 		err error
 	}
 	done := make(chan placed, 1)
-	o.Umask = os.FileMode(umask())
 	go func() {
 		n, err := transfer.Place(r, to.Dir, to.Name, o)
 		r.Close()
@@ -377,10 +402,7 @@ func helpCopyOut(root int, source, limit, owner string) error {
 	if err != nil {
 		return err
 	}
-	fd, err := transfer.OpenSource(root, source)
-	if err == nil {
-		_, err = transfer.Pack(os.Stdout, fd, transfer.PackOptions{Bytes: bytes, Owner: uid})
-	}
+	_, err = transfer.Out(os.Stdout, root, source, transfer.PackOptions{Bytes: bytes, Owner: uid})
 	return err
 }
 
@@ -396,27 +418,6 @@ func helpCopyIn(root int, args []string) error {
 	if err != nil {
 		return err
 	}
-	to, err := transfer.OpenTargetIn(root, target, source, ownFileSystems(root, args[5:]), o)
-	if err != nil {
-		return err
-	}
-	_, err = transfer.Place(os.Stdout, to.Dir, to.Name, o)
+	_, err = transfer.In(os.Stdout, root, target, source, args[5:], o)
 	return err
-}
-
-// ownFileSystems are the devices that a box writes to: its root, what /tmp is
-// on, and each tmpfs.
-func ownFileSystems(root int, tmpfs []string) (own []uint64) {
-	for _, dir := range append([]string{"/", "/tmp"}, tmpfs...) {
-		fd, err := transfer.OpenSource(root, dir)
-		if err != nil {
-			continue
-		}
-		var st unix.Stat_t
-		if unix.Fstat(fd, &st) == nil {
-			own = append(own, st.Dev)
-		}
-		unix.Close(fd)
-	}
-	return own
 }

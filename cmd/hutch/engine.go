@@ -8,6 +8,7 @@ import (
 
 	"hutch/profiles"
 	"hutch/runner"
+	"hutch/runner/guest"
 	"hutch/runner/kvm"
 	"hutch/runner/native"
 	"hutch/runner/uml"
@@ -24,6 +25,7 @@ type engineChoice struct {
 	kernel string
 	accel  string
 	vcpus  int64
+	copy   guest.Copy
 }
 
 // check refuses what no engine has.
@@ -58,13 +60,13 @@ func (c *engineChoice) engine(box *native.Engine) (runner.Engine, error) {
 	case "uml":
 		manyThreads()
 		filter, err := boxFilter("uml")
-		return &uml.Engine{Box: box, Filter: filter, Kernel: c.kernel, Kernels: umlKernels(), Cache: guestCache(), Guest: guestProgram}, err
+		return &uml.Engine{Box: box, Filter: filter, Kernel: c.kernel, Kernels: umlKernels(), Cache: guestCache(), Guest: guestProgram, Copy: c.copy}, err
 	case "kvm":
 		manyThreads()
 		filter, err := boxFilter("kvm")
 		return &kvm.Engine{
 			Box: box, Filter: filter, Accel: c.accel, VCPUs: int(c.vcpus),
-			Kernel: c.kernel, Kernels: kvmKernels(), Cache: guestCache(), Guest: guestProgram,
+			Kernel: c.kernel, Kernels: kvmKernels(), Cache: guestCache(), Guest: guestProgram, Copy: c.copy,
 		}, err
 	default:
 		return box, nil

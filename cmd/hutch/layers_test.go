@@ -40,14 +40,14 @@ func layers() map[string][]string {
 		// 3
 		"runner/plan": {"runner", "seccomp", "runner/host"},
 		// The layers of a root become a guest's disks.
-		"runner/guest": {"runner", "seccomp", "runner/host", "rootfs"},
+		"runner/guest": {"runner", "seccomp", "runner/host", "rootfs", "runner/transfer"},
 		// 4: the engines
 		"runner/native": {"runner/plan", "runner/cgroup", "runner/host", "runner", "seccomp"},
 		"runner/uml":    {"runner/guest", "runner/cgroup", "runner/host", "runner"},
 		"runner/kvm":    {"runner/guest", "runner/cgroup", "runner/host", "runner"},
 		// 5
 		// What was written is packed where it is.
-		"runner/pid1": {"runner/guest", "runner/native", "runner", "rootfs"},
+		"runner/pid1": {"runner/guest", "runner/native", "runner", "rootfs", "runner/transfer"},
 		// Measures engines as programs, from outside.
 		"runner/compare/work": {},
 		"runner/compare":      {"runner/compare/work", "seccomp"},

@@ -267,7 +267,7 @@ func (q *request) run() (runner.Result, error) {
 		return runner.Result{}, err
 	}
 	defer q.release()
-	if err := q.copies.ask(q.choice.name, q.engine, spec); err != nil {
+	if err := q.copies.ask(&q.choice, q.engine, spec); err != nil {
 		return runner.Result{}, err
 	}
 	if err := q.takeUpper(root, spec); err != nil {

@@ -76,7 +76,7 @@ func TestStreams(t *testing.T) {
 		var all sync.WaitGroup
 		for stream := range uint8(Streams) {
 			from, to := inside, host
-			if stream == Stdin || stream == FilesIn {
+			if stream == Stdin || stream == CopiesIn {
 				from, to = host, inside
 			}
 			data := noise(3*Window + int(stream)*1000)
@@ -192,7 +192,7 @@ func TestProtocolErrors(t *testing.T) {
 		{"type 0", make([]byte, 8), "a frame of type 0"},
 		{"too long", []byte{byte(Data), 0, 0, 0, 0xff, 0xff, 0xff, 0xff}, "4294967295 bytes"},
 		{"flags", []byte{byte(Data), 0, 2, 0, 0, 0, 0, 0}, "flags"},
-		{"stream", frame(Data, Streams), "stream 5"},
+		{"stream", frame(Data, Streams), "stream 6"},
 		{"stream of a signal", frame(Signal, 1, 0, 0, 0, 0), "stream 1"},
 		{"length", frame(Signal, 0, 9), "expected 4"},
 		{"second hello", frame(Hello, 0, helloBody()...), "a second hello"},
@@ -226,7 +226,7 @@ func TestProtocolErrors(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	t.Parallel()
-	for _, body := range []string{"hutchgst\x02\x00", "hutchgsT\x01\x00"} {
+	for _, body := range []string{"hutchgst\x01\x00", "hutchgsT\x02\x00"} {
 		in := AppendFrame(nil, Frame{Type: Hello, Body: []byte(body)})
 		if err := NewConn(bytes.NewReader(in), io.Discard).AwaitHello(); !errors.Is(err, ErrProtocol) {
 			t.Errorf("%q: %v", body, err)

@@ -9,7 +9,7 @@ import (
 
 // Version is the version of the protocol. Host and guest are the same binary,
 // so that another version is always a mistake.
-const Version = 1
+const Version = 2
 
 // magic begins the first frame in either direction.
 const magic = "hutchgst"
@@ -56,9 +56,11 @@ const (
 	Stdin    = 0 // to the guest
 	Stdout   = 1 // to the host
 	Stderr   = 2 // to the host
-	FilesIn  = 3 // to the guest: files to put into the root, as tar
-	FilesOut = 4 // to the host: files of the root, as tar
-	Streams  = 5
+	CopiesIn = 3 // to the guest: files to put into the root, see copies.go
+	FilesOut = 4 // to the host: what was written to the root, as tar
+	// CopiesOut goes to the host: files of the root, see copies.go, after Ended.
+	CopiesOut = 5
+	Streams   = 6
 )
 
 const (

@@ -16,6 +16,13 @@ type Config struct {
 	// Disks and Shares are mounted in this order before the box is made.
 	Disks  []Disk  `json:"disks,omitempty"`
 	Shares []Share `json:"shares,omitempty"`
+	// CopyLimit is how many bytes may be copied in, and how many out.
+	CopyLimit int64 `json:"copy_limit,omitempty"`
+	// CopyDisk is the disk with what is copied in, see Spool; empty: it comes
+	// over the channel.
+	CopyDisk string `json:"copy_disk,omitempty"`
+	// Sources are a Copy's that go over the channel; they stay on the host.
+	Sources []Source `json:"-"`
 	// Time is the host's clock, for a guest whose own is far off.
 	Time time.Time `json:"time"`
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -57,6 +58,10 @@ type Session struct {
 	stopped chan struct{}
 	copies  sync.WaitGroup
 	reading sync.WaitGroup
+	// out says that files are to be copied out, waiting that the guest is there
+	// for them; interrupted, that nobody wants them any more.
+	out, waiting bool
+	interrupted  atomic.Bool
 }
 
 // Start speaks with a guest that is booting, hands it the config, and returns
@@ -83,8 +88,8 @@ func Start(ctx context.Context, m Machine, config *Config, stdio runner.Stdio) (
 		return nil, err
 	}
 	s := &Session{
-		layer: layer,
-		m:     m, stdio: stdio, limits: config.Spec.Limits, began: time.Now(), conn: NewConn(m.From, m.To),
+		layer: layer, out: len(config.Spec.CopyOut) > 0,
+		m: m, stdio: stdio, limits: config.Spec.Limits, began: time.Now(), conn: NewConn(m.From, m.To),
 		ended: make(chan struct{}), pong: make(chan struct{}, 1), stopped: make(chan struct{}, 1),
 	}
 	if m.Terminal {
@@ -92,9 +97,9 @@ func Start(ctx context.Context, m Machine, config *Config, stdio runner.Stdio) (
 	}
 	s.reading.Go(func() { s.console.follow(m.Console) })
 	started := make(chan error, 1)
-	s.reading.Go(func() { s.receive(config, started) })
 	late := time.NewTimer(s.m.Boot)
 	defer late.Stop()
+	s.reading.Go(func() { s.receive(config, started, func() { late.Reset(s.m.Boot) }) })
 	select {
 	case err = <-started:
 		if err == nil {
@@ -135,8 +140,8 @@ func (s *Session) abandon(err error) error {
 var errGone = errors.New("the guest is gone")
 
 // receive is the only reader of the channel.
-func (s *Session) receive(config *Config, started chan<- error) {
-	err := s.greet(config)
+func (s *Session) receive(config *Config, started chan<- error, alive func()) {
+	err := s.greet(config, alive)
 	for err == nil {
 		var f Frame
 		if f, err = s.conn.Receive(); err != nil {
@@ -152,7 +157,9 @@ func (s *Session) receive(config *Config, started chan<- error) {
 			}
 		case Ended:
 			r := &runner.Result{}
-			if err = decode(Ended, f.Body, r); err == nil {
+			if s.result != nil {
+				err = protocolError("%s twice", f.Type)
+			} else if err = decode(Ended, f.Body, r); err == nil {
 				s.result = r
 			}
 		case Pong:
@@ -162,15 +169,20 @@ func (s *Session) receive(config *Config, started chan<- error) {
 		default:
 			err = protocolError("%s from the guest", f.Type)
 		}
-		if s.result != nil {
-			break
+		if s.result != nil && f.Type == Ended && err == nil {
+			if !s.out {
+				break
+			}
+			close(s.ended) // and the files are to come
 		}
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.EIO) {
 		err = errGone
 	}
-	s.broken = err
-	close(s.ended)
+	if s.result == nil || !s.out {
+		s.broken = err
+		close(s.ended)
+	}
 	// What has come can still be read; no more will.
 	s.conn.Fail(errGone)
 	select {
@@ -188,7 +200,7 @@ func tell(c chan<- struct{}) {
 }
 
 // greet answers the guest's hello, and tells it what to do.
-func (s *Session) greet(config *Config) error {
+func (s *Session) greet(config *Config, alive func()) error {
 	if err := s.conn.AwaitHello(); err != nil {
 		return err
 	}
@@ -197,7 +209,11 @@ func (s *Session) greet(config *Config) error {
 	}
 	config.Time = time.Now()
 	// Beside the reader, which must see the acknowledgements.
-	go s.conn.SendMessage(Setup, config)
+	go func() {
+		if s.conn.SendMessage(Setup, config) == nil && len(config.Sources) > 0 {
+			s.fill(config.Sources, alive)
+		}
+	}()
 	return nil
 }
 
@@ -245,7 +261,21 @@ func (s *Session) Signal(sig os.Signal) error {
 	if !ok {
 		return &runner.Error{Stage: runner.StageRun, Step: "signal " + sig.String() + " is not one of this system"}
 	}
+	select {
+	case <-s.ended:
+		// Nothing but files are to come, and whoever signals does not want them.
+		if s.out && stops(n) {
+			s.interrupt()
+		}
+		return nil
+	default:
+	}
 	return s.conn.SendNumber(Signal, 0, uint32(n))
+}
+
+// stops says whether a signal is one that people stop programs with.
+func stops(n syscall.Signal) bool {
+	return n == syscall.SIGINT || n == syscall.SIGTERM || n == syscall.SIGHUP || n == syscall.SIGQUIT
 }
 
 // Resize tells the application's terminal its size.
@@ -285,11 +315,18 @@ func (s *Session) Kill() error {
 // drainPatience is how long a run that was killed waits for a reader.
 const drainPatience = 500 * time.Millisecond
 
-// Wait returns when nothing of the guest is left.
+// Wait returns when nothing of the guest is left; where files are to be copied
+// out of it, when its application has ended: Copies are then to be closed.
 func (s *Session) Wait() (runner.Result, error) {
 	<-s.ended
 	ran := time.Now()
 	s.drain()
+	if s.out && s.result != nil {
+		s.waiting = true
+		r := s.told()
+		r.Timing.RunSeconds = ran.Sub(s.began).Seconds()
+		return r, nil
+	}
 	// There is nothing to be shut down: what had to be written is.
 	s.m.Process.Kill()
 	end, err := s.m.Process.Wait()

@@ -47,6 +47,41 @@ func (g *strangeGuest) Wait() (runner.Result, error) {
 // does as act says, and gives what the session's Wait gives.
 func visit(t *testing.T, stdout *os.File, act func(*strangeGuest)) (runner.Result, error) {
 	t.Helper()
+	s, g := start(t, &Config{Spec: &runner.Spec{}}, stdout, 0, act)
+	type end struct {
+		r   runner.Result
+		err error
+	}
+	done := make(chan end, 1)
+	go func() {
+		r, err := s.Wait()
+		done <- end{r, err}
+	}()
+	select {
+	case e := <-done:
+		return e.r, e.err
+	case <-time.After(20 * time.Second):
+		g.Kill()
+		t.Fatal("the run does not end")
+		return runner.Result{}, nil
+	}
+}
+
+// meet starts a session whose output nobody wants.
+func meet(t *testing.T, config *Config, answer time.Duration, act func(*strangeGuest)) (*Session, error) {
+	t.Helper()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { null.Close() })
+	s, _ := start(t, config, null, answer, act)
+	return s, nil
+}
+
+// start starts a session with a guest that does as act says.
+func start(t *testing.T, config *Config, stdout *os.File, answer time.Duration, act func(*strangeGuest)) (*Session, *strangeGuest) {
+	t.Helper()
 	var ends [6]*os.File
 	for i := 0; i < len(ends); i += 2 {
 		var err error
@@ -76,30 +111,14 @@ func visit(t *testing.T, stdout *os.File, act func(*strangeGuest)) (runner.Resul
 		t.Fatal(err)
 	}
 	defer null.Close()
-	m := Machine{Engine: "strange", Process: g, To: ends[1], From: ends[2], Console: ends[4], Terminal: true, Boot: 10 * time.Second}
-	s, err := Start(context.Background(), m, &Config{Spec: &runner.Spec{}}, runner.Stdio{In: null, Out: stdout, Err: stdout})
+	m := Machine{Engine: "strange", Process: g, To: ends[1], From: ends[2], Console: ends[4], Terminal: true, Boot: 10 * time.Second, Answer: answer}
+	s, err := Start(context.Background(), m, config, runner.Stdio{In: null, Out: stdout, Err: stdout})
 	if err != nil {
 		t.Fatal(err)
 	}
 	g.session.Store(s)
 	close(g.met)
-	type end struct {
-		r   runner.Result
-		err error
-	}
-	done := make(chan end, 1)
-	go func() {
-		r, err := s.Wait()
-		done <- end{r, err}
-	}()
-	select {
-	case e := <-done:
-		return e.r, e.err
-	case <-time.After(20 * time.Second):
-		g.Kill()
-		t.Fatal("the run does not end")
-		return runner.Result{}, nil
-	}
+	return s, g
 }
 
 // closedReader is a pipe that nobody reads.

@@ -40,6 +40,8 @@ type Engine struct {
 	Guest func() (io.ReadCloser, error)
 	// Init is a file to take in its place.
 	Init string
+	// Copy is what is copied in and out where the Spec says so.
+	Copy guest.Copy
 }
 
 // Name is "kvm", or "tcg" for guests that are emulated.
@@ -98,6 +100,7 @@ func lowers(s *runner.Spec) []string {
 
 func (e *Engine) start(ctx context.Context, s *runner.Spec, layers *guest.Layers, stdio runner.Stdio) (runner.Process, error) {
 	l := translate(s, layers.Paths())
+	l.config.Sources, l.config.CopyLimit = e.Copy.Sources, e.Copy.Limit
 	g, err := e.prepare(1+len(l.config.Disks)+len(l.shares), len(l.shares) > 0)
 	if err != nil {
 		return nil, err

@@ -44,14 +44,14 @@ func serve(channel string) error {
 	if err != nil {
 		return err
 	}
-	s := &session{conn: conn, config: config}
+	s := &session{conn: conn, config: config, started: make(chan struct{})}
 	if err := s.prepare(); err != nil {
 		return s.fail(err)
 	}
+	go s.listen()
 	if err := s.start(); err != nil {
 		return s.fail(err)
 	}
-	go s.listen()
 	go s.watchStops()
 	return s.finish()
 }
@@ -94,6 +94,9 @@ type session struct {
 	input   *os.File
 	outputs [3]*os.File
 	copies  sync.WaitGroup
+	// started is closed when there is a box; what the host sends before is for
+	// its files.
+	started chan struct{}
 	// after is closed when the application has its own, or, where it has a
 	// terminal, when that has ended.
 	after []*os.File
@@ -124,7 +127,9 @@ func (s *session) start() error {
 	if err != nil {
 		return err
 	}
-	s.sandbox = runner.NewSandbox(context.Background(), native.NewInGuest(), s.spec())
+	engine := native.NewInGuest()
+	engine.Fill(s.fill)
+	s.sandbox = runner.NewSandbox(context.Background(), engine, s.spec())
 	s.sandbox.Stdin, s.sandbox.Stdout, s.sandbox.Stderr = stdio.In, stdio.Out, stdio.Err
 	err = s.sandbox.Start()
 	if s.after = after; err != nil || s.config.Spec.Terminal == nil {
@@ -133,6 +138,7 @@ func (s *session) start() error {
 	if err != nil {
 		return err
 	}
+	close(s.started)
 	if err := s.conn.Send(guest.Started, 0, nil); err != nil {
 		return err
 	}
@@ -203,6 +209,9 @@ func (s *session) listen() {
 		f, err := s.conn.Receive()
 		if err != nil {
 			s.conn.Fail(err)
+		}
+		<-s.started // or the session has failed, and this is its end as well
+		if err != nil {
 			s.sandbox.Process.Kill()
 			return
 		}
@@ -247,6 +256,9 @@ func (s *session) finish() error {
 		return s.fail(err)
 	}
 	if err := s.conn.SendMessage(guest.Ended, result); err != nil {
+		return err
+	}
+	if err := s.sendCopies(); err != nil {
 		return err
 	}
 	return await()

@@ -186,8 +186,7 @@ func (p *placer) file(t *tar.Reader, h *tar.Header, name string) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, t)
-	err = cutOff(err)
+	err = cutOff(fill(f, t, h.Size))
 	if err == nil && p.o.Chown {
 		err = f.Chown(p.o.UID, p.o.GID)
 	}
@@ -234,22 +233,26 @@ func (p *placer) mode(h *tar.Header) fs.FileMode { return fs.FileMode(h.Mode) & 
 // first.
 func (p *placer) finish() error {
 	for i := len(p.dirs) - 1; i >= 0; i-- {
-		h := p.dirs[i]
-		var err error
-		if p.o.Chown {
-			err = p.root.Lchown(h.Name, p.o.UID, p.o.GID)
-		}
-		if err == nil {
-			err = p.root.Chtimes(h.Name, h.ModTime, h.ModTime)
-		}
-		if err == nil {
-			err = p.root.Chmod(h.Name, p.mode(h))
-		}
-		if err != nil {
+		if err := p.dress(p.dirs[i]); err != nil {
 			return bare(err)
 		}
 	}
 	return nil
+}
+
+// dress gives a directory what it is to have when it is full.
+func (p *placer) dress(h *tar.Header) error {
+	var err error
+	if p.o.Chown {
+		err = p.root.Lchown(h.Name, p.o.UID, p.o.GID)
+	}
+	if err == nil {
+		err = p.root.Chtimes(h.Name, h.ModTime, h.ModTime)
+	}
+	if err == nil {
+		err = p.root.Chmod(h.Name, p.mode(h))
+	}
+	return err
 }
 
 // rename gives what was made its name.
@@ -262,10 +265,48 @@ func (p *placer) rename(name string) error {
 	if errors.Is(err, unix.EINVAL) { // not every file system knows the flag
 		err = unix.Renameat(dir, p.temp, dir, name)
 	}
+	if errors.Is(err, unix.EXDEV) {
+		err = p.refill(name)
+	}
 	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.ENOTDIR) {
 		return errors.New("is there already, and a directory replaces nothing")
 	}
 	return err
+}
+
+// refill makes the directory anew where the one that is filled cannot be
+// renamed: an overlay marks a directory that it renames by an attribute, which
+// a tmpfs holds since Linux 6.6 only. That is a box's, whose application waits.
+func (p *placer) refill(name string) error {
+	temp, err := p.root.Open(p.temp)
+	if err != nil {
+		return bare(err)
+	}
+	names, err := temp.Readdirnames(-1)
+	temp.Close()
+	if err != nil {
+		return bare(err)
+	}
+	if err := unix.Mkdirat(p.dir, name, 0o700); err != nil {
+		return err
+	}
+	err = p.root.Chmod(p.temp, 0o700)
+	for _, n := range names {
+		if err == nil {
+			err = p.root.Rename(p.temp+"/"+n, name+"/"+n)
+		}
+	}
+	if err == nil {
+		h := *p.dirs[0]
+		h.Name = name
+		if err = p.dress(&h); err == nil {
+			err = p.root.Remove(p.temp)
+		}
+	}
+	if err != nil {
+		_ = removeAll(p.root, name)
+	}
+	return bare(err)
 }
 
 func (p *placer) renameFile(name string) error {

@@ -46,6 +46,8 @@ type Engine struct {
 	Guest func() (io.ReadCloser, error)
 	// Init is a file to take in its place.
 	Init string
+	// Copy is what is copied in and out where the Spec says so.
+	Copy guest.Copy
 	// Boot and Answer bound how long a guest may take, as in guest.Machine.
 	Boot, Answer time.Duration
 }
@@ -132,6 +134,16 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 	}
 	l := layout{kernel: path, initramfs: initramfs, memory: guestMemory(s), disks: layers.Paths()}
 	config := l.translate(s)
+	config.CopyLimit = e.Copy.Limit
+	spool, err := e.Copy.Spool(s, e.Cache)
+	if err != nil {
+		layers.Close()
+		return nil, err
+	}
+	defer spool.Close()
+	if spool != nil {
+		l.copies, config.CopyDisk = spool.Path, ubd(len(l.disks))
+	}
 	box, err := e.box(&l)
 	if err != nil {
 		layers.Close()
@@ -177,6 +189,9 @@ func (l *layout) args() []string {
 	for i := range l.disks {
 		// Read-only, and not locked: guests share it.
 		args = append(args, fmt.Sprintf("ubd%drc=%s/%d", i, boxDisks, i))
+	}
+	if l.copies != "" {
+		args = append(args, fmt.Sprintf("ubd%drc=%s", len(l.disks), boxCopies))
 	}
 	return args
 }

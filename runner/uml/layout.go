@@ -14,6 +14,7 @@ const (
 	boxInitramfs = "/uml/initramfs"
 	boxDisks     = "/disk"
 	boxShares    = "/share"
+	boxCopies    = "/uml/copies"
 )
 
 // A layout says what the kernel's process sees, and where that is in the guest.
@@ -21,11 +22,15 @@ type layout struct {
 	kernel, initramfs string
 	memory            int64 // of the guest, in bytes
 	disks             []string
+	copies            string // a disk with what is copied in, or nothing
 	shares            []runner.Mount
 }
 
-// maxDisks is what the kernel's driver has, less one to spare.
+// maxDisks is what the kernel's driver has, less one for what is copied in.
 const maxDisks = 15
+
+// ubd is the guest's name of a disk.
+func ubd(i int) string { return "/dev/ubd" + string(rune('a'+i)) }
 
 const (
 	// defaultMemory is that of a guest without a memory limit.
@@ -50,7 +55,7 @@ func (l *layout) translate(s *runner.Spec) *guest.Config {
 	c := &guest.Config{Spec: &inside}
 	inside.Root.Lowers = nil
 	for i := range l.disks {
-		d := guest.Disk{Device: "/dev/ubd" + string(rune('a'+i)), Type: guest.LayerType, Target: fmt.Sprintf("/layer/%d", i), ReadOnly: true}
+		d := guest.Disk{Device: ubd(i), Type: guest.LayerType, Target: fmt.Sprintf("/layer/%d", i), ReadOnly: true}
 		c.Disks = append(c.Disks, d)
 		inside.Root.Lowers = append(inside.Root.Lowers, d.Target)
 	}
@@ -127,6 +132,9 @@ func (e *Engine) box(l *layout) (*guest.Box, error) {
 	b.Files = append(b.Files, guest.ReadOnly(libraries...)...)
 	for i, disk := range l.disks {
 		b.Files = append(b.Files, runner.Mount{Type: runner.MountBind, Source: disk, Target: fmt.Sprintf("%s/%d", boxDisks, i), ReadOnly: true})
+	}
+	if l.copies != "" {
+		b.Files = append(b.Files, runner.Mount{Type: runner.MountBind, Source: l.copies, Target: boxCopies, ReadOnly: true})
 	}
 	b.Files = append(b.Files, l.shares...)
 	return b, nil
