@@ -366,6 +366,13 @@ func TestErofsConverts(t *testing.T) {
 		if !r.in(f) || len(names(t, store+"/tmp")) > 0 {
 			t.Errorf("%q: %v", f, r.Lowers)
 		}
+		for _, want := range []Format{FormatDir, FormatErofs} {
+			found := Stored(ref, Options{Store: store, Format: want})
+			if (found != nil) != r.in(want) {
+				t.Errorf("%q: there in %s: %v", f, want, found)
+			}
+			found.Close()
+		}
 		r.Close()
 	}
 	if err := Remove(store, entryDigest(filepath.Base(filepath.Dir(mustTar(t, store, dir+"/r.tar"))))); err != nil {

@@ -174,7 +174,7 @@ func (r *Root) runs() error {
 // else nil: then Prepare says why or does it. It takes microseconds.
 func Stored(ref Ref, opt Options) *Root {
 	s, err := storeAt(opt.Store)
-	if err != nil || opt.Platform != "" || opt.Format != "" {
+	if err != nil || opt.Platform != "" {
 		return nil
 	}
 	var r *Root
@@ -196,7 +196,7 @@ func Stored(ref Ref, opt Options) *Root {
 	if err != nil || r == nil {
 		return nil
 	}
-	if r.runs() != nil {
+	if r.runs() != nil || !r.in(opt.Format) {
 		_ = r.Close()
 		return nil
 	}
