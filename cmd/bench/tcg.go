@@ -17,13 +17,18 @@ func tcgKernel() (string, error) {
 	if k := os.Getenv("HUTCH_KVM_KERNEL"); k != "" {
 		return k, nil
 	}
+	return smallKernel("microvm/vmlinux")
+}
+
+// smallKernel is one that make guest-kernels built, where hutch finds it too.
+func smallKernel(name string) (string, error) {
 	dir, err := os.UserCacheDir()
 	if os.Geteuid() == 0 {
 		dir, err = "/var/cache", nil
 	}
-	k := filepath.Join(dir, "hutch/kernels/microvm/vmlinux")
+	k := filepath.Join(dir, "hutch/kernels", name)
 	if _, serr := os.Stat(k); err != nil || serr != nil {
-		return "", missingPeer{"a guest kernel", "make guest-kernels, or set HUTCH_KVM_KERNEL"}
+		return "", missingPeer{"a small guest kernel", "make guest-kernels"}
 	}
 	return k, nil
 }

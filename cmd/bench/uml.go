@@ -107,6 +107,46 @@ func umlStart(b *bench, runs int) (samples, error) {
 	return b.umlPairs(runs, b.untilFirst)
 }
 
+// withSmallUML measures a row with the small kernel of make guest-kernels.
+func withSmallUML(measure func(*bench, int) (samples, error)) func(*bench, int) (samples, error) {
+	return func(b *bench, runs int) (s samples, err error) {
+		kernel, err := smallKernel("uml/linux")
+		if err != nil {
+			return s, err
+		}
+		const name = "HUTCH_UML_KERNEL"
+		if before, set := os.LookupEnv(name); set {
+			defer os.Setenv(name, before)
+		} else {
+			defer os.Unsetenv(name)
+		}
+		if err := os.Setenv(name, kernel); err != nil {
+			return s, err
+		}
+		return measure(b, runs)
+	}
+}
+
+// umlTime is a run's time by itself, without a kernel alone beside it.
+func umlTime(measure func(*bench, command) (float64, error)) func(*bench, int) (samples, error) {
+	return func(b *bench, runs int) (s samples, err error) {
+		c, err := b.umlRun("/bin/true")
+		if err != nil {
+			return s, err
+		}
+		for i := range runs + 1 {
+			took, err := measure(b, c)
+			if err != nil {
+				return s, err
+			}
+			if i > 0 { // the first builds
+				s.add(took, 0)
+			}
+		}
+		return s, nil
+	}
+}
+
 // untilFirst is the time up to the application's first instruction, as the
 // result tells it; of a peer the whole time.
 func (b *bench) untilFirst(c command) (float64, error) {
