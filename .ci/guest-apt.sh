@@ -32,6 +32,7 @@ guest_apt() {
   shift
   "$command" -o "Dir::State::lists=$apt_dir/lists" -o "Dir::Etc::sourcelist=$apt_dir/sources.list" -o Dir::Etc::sourceparts=- \
     -o "Dir::Cache=$apt_dir/cache" -o Dir::State::status=/dev/null -o Acquire::AllowInsecureRepositories=false \
+    -o Acquire::Languages=none \
     -o APT::Sandbox::User= -o APT::Get::AllowUnauthenticated=false "$@"
 }
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # guest-kernels.sh: small guest kernels, from Debian's kernel source and the configurations beside the engines: in
-# KERNELS/uml/linux and KERNELS/microvm/vmlinux, where hutch finds them. About five minutes each on two cores.
+# KERNELS/uml/linux and KERNELS/microvm/vmlinux, where hutch finds them. About five minutes each on two cores. Which source
+# is the newest is asked once a day; NEWEST=ask asks now.
 set -eu
 here=$(dirname "$0")
 # shellcheck source=.ci/guest-apt.sh
@@ -9,9 +10,31 @@ dir=$(kernels_dir)
 "$here/deps.sh" guest-build
 umask 022
 mkdir -p "$dir"
+# Whoever has the directory locked builds, and goes on holding it until all that it started has ended.
+exec 9<"$dir"
+if ! flock -n 9; then
+  echo "another make guest-kernels is at work in $dir: wait for it, or end it" >&2
+  exit 1
+fi
+rm -rf "$dir"/.build.* # of one that was killed
 work=$(mktemp -d "$dir/.build.XXXXXX")
+child=
 trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM HUP
+trap 'stop' INT TERM HUP
+
+# stop ends what runs, then this. The shell itself would wait for a build to be over.
+stop() {
+  [ -z "$child" ] || kill "$child" 2>/dev/null || true
+  wait
+  exit 130
+}
+
+# long COMMAND...: one that can be stopped.
+long() {
+  "$@" &
+  child=$!
+  wait "$child"
+}
 
 # The newest version of the newest linux-source package, release candidates apart.
 newest() {
@@ -55,7 +78,7 @@ build() {
     END { exit bad }' "$out/.config" "$out/fragment" >&2
   # The same source makes the same kernel, whoever builds it.
   KBUILD_BUILD_TIMESTAMP=@0 KBUILD_BUILD_USER=hutch KBUILD_BUILD_HOST=hutch \
-    nice -n 19 make -s -C "$source" O="$out" ARCH="$2" -j"${JOBS:-$(nproc)}" "$3" >>"$log" 2>&1 || { tail -n 20 "$log" >&2; return 1; }
+    long nice -n 19 make -s -C "$source" O="$out" ARCH="$2" -j"${JOBS:-$(nproc)}" "$3" >>"$log" 2>&1 || { tail -n 20 "$log" >&2; return 1; }
   mkdir "$out/done"
   strip -o "$out/done/$3" "$out/$3"
   cp "$out/.config" "$out/done/$3.config"
@@ -65,18 +88,33 @@ build() {
   ls -l "$dir/$1/$3"
 }
 
-guest_sources "$work/apt" stable
-# A mirror knows backports by the name of the release alone.
-codename=$(awk '$1 == "Codename:" { print $2; exit }' "$work"/apt/lists/*_stable_InRelease 2>/dev/null || true)
-guest_sources "$work/apt" sid experimental testing stable oldstable ${codename:+"$codename-backports"}
-found=$(newest)
-if [ -z "$found" ]; then
-  echo "no mirror of this machine's has a package linux-source-*: $(sort -u "$work/apt/sources.list")" >&2
-  exit 1
-fi
-package=${found% *} version=${found#* }
+# ask finds out what the newest source is, and notes it.
+ask() {
+  guest_sources "$work/apt" stable
+  # A mirror knows backports by the name of the release alone.
+  codename=$(awk '$1 == "Codename:" { print $2; exit }' "$work"/apt/lists/*_stable_InRelease 2>/dev/null || true)
+  guest_sources "$work/apt" sid experimental testing stable oldstable ${codename:+"$codename-backports"}
+  found=$(newest)
+  if [ -z "$found" ]; then
+    echo "no mirror of this machine's has a package linux-source-*: $(sort -u "$work/apt/sources.list")" >&2
+    exit 1
+  fi
+  echo "$found" >"$work/newest"
+  mv "$work/newest" "$dir/newest"
+}
+
+# known sets package and version as they were noted.
+known() { read -r package version <"$dir/newest"; }
+
+# up_to_date says whether there is nothing to build.
+up_to_date() { current uml "$uml" && current microvm "$microvm"; }
+
 uml=$here/../runner/uml/kernel.config microvm=$here/../runner/kvm/kernel.config
-if ! current uml "$uml" || ! current microvm "$microvm"; then
+if [ "${NEWEST:-}" = ask ] || [ -z "$(find "$dir/newest" -mmin -1440 2>/dev/null)" ] || ! known || ! up_to_date; then
+  ask
+  known
+fi
+if ! up_to_date; then
   echo "fetching $package $version"
   (cd "$work" && guest_apt apt-get -q download "$package=$version" >/dev/null)
   dpkg-deb -x "$work/$package"_*.deb "$work/package"
