@@ -52,13 +52,21 @@ const microvmDevices = 8
 // pciDevices is how many slots q35 has free.
 const pciDevices = 28
 
+// checkVersion says whether QEMU is too old.
+func checkVersion(v [2]int) error {
+	if v[0] > oldestQEMU[0] || v[0] == oldestQEMU[0] && v[1] >= oldestQEMU[1] {
+		return nil
+	}
+	return &runner.Error{
+		Stage: runner.StageStart, Step: fmt.Sprintf("QEMU %d.%d is too old", v[0], v[1]),
+		Hint: fmt.Sprintf("install QEMU %d.%d or newer: apt-get install qemu-system-x86; or use --engine uml, which needs no emulator", oldestQEMU[0], oldestQEMU[1]),
+	}
+}
+
 // Choose chooses a machine. It is pure.
 func Choose(f Facts) (Machine, error) {
-	if f.QEMU[0] < oldestQEMU[0] || f.QEMU[0] == oldestQEMU[0] && f.QEMU[1] < oldestQEMU[1] {
-		return Machine{}, &runner.Error{
-			Stage: runner.StageStart, Step: fmt.Sprintf("QEMU %d.%d is too old", f.QEMU[0], f.QEMU[1]),
-			Hint: fmt.Sprintf("install QEMU %d.%d or newer: apt-get install qemu-system-x86", oldestQEMU[0], oldestQEMU[1]),
-		}
+	if err := checkVersion(f.QEMU); err != nil {
+		return Machine{}, err
 	}
 	m := Machine{CPU: cpu(f.Accel)}
 	switch {

@@ -1,17 +1,12 @@
 package kvm
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"hutch/runner"
 	"hutch/runner/guest"
@@ -52,14 +47,18 @@ func (q *qemu) inspect(path string) error {
 	fail := func(err error) error {
 		return &runner.Error{Stage: runner.StageStart, Step: path, Err: err, Hint: "it must be a working QEMU: apt-get install --reinstall qemu-system-x86"}
 	}
-	out, err := ask(path, "--version")
+	out, err := guest.Ask(path, "--version")
 	if err != nil {
 		return fail(err)
 	}
 	if q.Version, err = parseVersion(out); err != nil {
 		return fail(err)
 	}
-	machines, err := ask(path, "-machine", "help")
+	// Before it is asked for what an old one does not know.
+	if err := checkVersion(q.Version); err != nil {
+		return err
+	}
+	machines, err := guest.Ask(path, "-machine", "help")
 	if err != nil {
 		return fail(err)
 	}
@@ -93,28 +92,6 @@ func hasMachine(list, name string) bool {
 		}
 	}
 	return false
-}
-
-// askFor bounds how long QEMU may take to say what it is.
-const askFor = 10 * time.Second
-
-func ask(path string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), askFor)
-	defer cancel()
-	c := exec.CommandContext(ctx, path, args...)
-	c.Env = []string{"PATH=/usr/bin:/bin"}
-	c.WaitDelay = time.Second
-	c.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
-	out, err := c.Output()
-	if ctx.Err() != nil {
-		return "", fmt.Errorf("%s did not end within %v", strings.Join(args, " "), askFor)
-	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		line, _, _ := strings.Cut(strings.TrimSpace(string(exit.Stderr)), "\n")
-		return "", fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, line)
-	}
-	return string(out), err
 }
 
 // moduleDirs is where QEMU's modules are, by distribution; dataDirs is where

@@ -1,18 +1,14 @@
 package uml
 
 import (
-	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -59,9 +55,6 @@ type kernel struct {
 	Modules []string `json:"modules"` // to load, in order
 }
 
-// askFor bounds how long a kernel may take to say what it is.
-const askFor = 5 * time.Second
-
 // inspect asks a kernel for its release and configuration, once: the answer
 // is kept in cache under what tells one file from another.
 func inspect(path, cache string) (kernel, error) {
@@ -81,11 +74,11 @@ func inspect(path, cache string) (kernel, error) {
 	if _, err := guest.Libraries(path); err != nil {
 		return kernel{}, err
 	}
-	release, err := ask(path, "--version")
+	release, err := guest.Ask(path, "--version")
 	if err != nil {
 		return fail(err, "it must be a User Mode Linux kernel for this machine's architecture, as in Debian's package user-mode-linux")
 	}
-	config, err := ask(path, "--showconfig")
+	config, err := guest.Ask(path, "--showconfig")
 	if err != nil {
 		return fail(err, "it must be a User Mode Linux kernel for this machine's architecture, as in Debian's package user-mode-linux")
 	}
@@ -142,28 +135,6 @@ func identity(path string) (string, error) {
 	}
 	h := sha256.Sum256(fmt.Appendf(nil, "%d:%d %d %d.%d %q", st.Dev, st.Ino, st.Size, st.Ctim.Sec, st.Ctim.Nsec, path))
 	return hex.EncodeToString(h[:16]), nil
-}
-
-// ask runs the kernel with an argument that has it print something and exit.
-func ask(path, argument string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), askFor)
-	defer cancel()
-	c := exec.CommandContext(ctx, path, argument)
-	c.Env = []string{}
-	c.WaitDelay = time.Second
-	c.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
-	var out bytes.Buffer
-	c.Stdout = &out
-	err := c.Run()
-	switch {
-	case ctx.Err() != nil:
-		return "", fmt.Errorf("%s %s did not end within %v", filepath.Base(path), argument, askFor)
-	case err != nil:
-		return "", err
-	case out.Len() == 0:
-		return "", errors.New("it says nothing when asked with " + argument)
-	}
-	return out.String(), nil
 }
 
 // check holds a configuration against options and is the modules to load.
