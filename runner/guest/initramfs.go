@@ -64,6 +64,14 @@ func (i Initramfs) Path() (string, error) {
 	return name, nil
 }
 
+// moduleError is about a module that modules.dep names.
+func moduleError(err error) error {
+	return &runner.Error{
+		Stage: runner.StagePrepare, Step: "module of the guest's kernel", Err: err,
+		Hint: "install the modules of exactly this kernel, where you can read them, and run depmod; or name another kernel with --kernel",
+	}
+}
+
 // owned says whether name is a file that nobody but the caller can write: what
 // it holds runs in the guest before anything else.
 func owned(name string) bool {
@@ -77,10 +85,14 @@ func owned(name string) bool {
 func (i Initramfs) digest() (string, error) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%d %d %t\n", Version, initOwner, i.Program != nil)
-	for _, name := range append([]string{i.Init}, i.Modules...) {
+	for n, name := range append([]string{i.Init}, i.Modules...) {
 		var st unix.Stat_t
 		if err := unix.Stat(name, &st); err != nil {
-			return "", &os.PathError{Op: "stat", Path: name, Err: err}
+			err = &os.PathError{Op: "stat", Path: name, Err: err}
+			if n > 0 {
+				err = moduleError(err)
+			}
+			return "", err
 		}
 		fmt.Fprintf(h, "%q %d:%d %d %d.%d %d.%d\n", filepath.Base(name), st.Dev, st.Ino, st.Size, st.Mtim.Sec, st.Mtim.Nsec, st.Ctim.Sec, st.Ctim.Nsec)
 	}
@@ -101,7 +113,7 @@ func (i Initramfs) build(name string) error {
 		err = cerr
 	}
 	if err == nil {
-		err = os.Rename(f.Name(), name)
+		err = i.publish(f.Name(), name)
 	}
 	if err != nil {
 		os.Remove(f.Name())
@@ -111,6 +123,17 @@ func (i Initramfs) build(name string) error {
 	// What unpacking took is more than the rest of a run holds.
 	debug.FreeOSMemory()
 	return nil
+}
+
+// publish gives temp its name. One that somebody else has built meanwhile is
+// left: a guest that is being started could not be shown a file without a name.
+func (i Initramfs) publish(temp, name string) error {
+	err := os.Link(temp, name)
+	if err == nil || errors.Is(err, os.ErrExist) && owned(name) {
+		return os.Remove(temp)
+	}
+	// What is not trusted, or a file system without links.
+	return os.Rename(temp, name)
 }
 
 // write writes the archive.
@@ -132,7 +155,7 @@ func (i Initramfs) write(w io.Writer) error {
 	}
 	for n, m := range i.Modules {
 		if err := c.addFile(fmt.Sprintf("modules/%02d-%s", n, filepath.Base(m)), m, 0o644); err != nil {
-			return err
+			return moduleError(err)
 		}
 	}
 	return c.close()
