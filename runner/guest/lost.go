@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"fmt"
 	"strings"
 
 	"hutch/runner"
@@ -14,7 +15,7 @@ func (s *Session) lost(end runner.Result, err error) (runner.Result, error) {
 	s.mu.Unlock()
 	switch {
 	case hung:
-		return runner.Result{}, s.explain("the guest hung: it did not answer for " + s.m.Answer.String())
+		return runner.Result{}, s.explain("the guest hung: it did not answer for "+s.m.Answer.String(), otherKernel)
 	case killed:
 		r := runner.Result{Version: runner.ResultVersion, Engine: s.m.Engine}
 		r.SetSignal(9, "SIGKILL")
@@ -27,29 +28,63 @@ func (s *Session) lost(end runner.Result, err error) (runner.Result, error) {
 	case err != nil:
 		return runner.Result{}, err
 	}
-	return runner.Result{}, s.explain("the guest " + s.fate(end))
+	if err := s.complaint(); err != nil {
+		return runner.Result{}, err
+	}
+	what, remedy := s.fate(end)
+	return runner.Result{}, s.explain("the guest "+what, remedy)
 }
 
+// Unloaded begins the name of the step in which a guest loads a module. Where
+// that was the channel's, only the console can tell.
+const Unloaded = "load module "
+
+// otherKernel is what to do about a guest that fails by itself.
+const otherKernel = "another kernel may do better: --kernel FILE; hutch doctor says which one is taken"
+
 // fate is how the guest ended, by its kernel's last words and its process's
-// end.
-func (s *Session) fate(end runner.Result) string {
+// end, and what to do about it.
+func (s *Session) fate(end runner.Result) (what, remedy string) {
 	switch {
+	case s.console.Says(Unloaded):
+		return "could not load its modules", "they must be those of exactly its kernel: install them anew, or name another kernel with --kernel"
 	case s.console.Says("Out of memory and no killable processes", "System is deadlocked on memory", "Out of memory: compulsory panic_on_oom"):
-		return "ran out of memory"
+		return "ran out of memory", s.given("it had %d MiB for its kernel, process 1 and the application: --memory gives more")
 	case s.console.Says("Kernel panic - not syncing"):
-		return "panicked"
+		return "panicked", otherKernel
+	case end.Signal == "SIGXFSZ":
+		return "was ended by the limit on the size of files", s.given("its memory of %d MiB is a file: ulimit -f unlimited")
 	case end.Signal == "SIGBUS" || end.Signal == "SIGKILL":
-		return "was killed on the host, by " + end.Signal
+		return "was killed on the host, by " + end.Signal,
+			s.given("most likely there was no memory for its %d MiB: free some, raise the limit of the control group that hutch runs in, or give it less with --memory")
 	case end.Signal != "":
-		return "crashed with " + end.Signal
+		return "crashed with " + end.Signal, otherKernel
+	case end.ExitCode != nil && *end.ExitCode != 0:
+		return fmt.Sprintf("ended itself with status %d", *end.ExitCode), otherKernel
 	default:
-		return "powered itself off"
+		return "powered itself off", otherKernel
 	}
 }
 
-// explain is an error with the last lines of the console.
-func (s *Session) explain(what string) error {
-	return &runner.Error{Stage: runner.StageRun, Step: what, Hint: s.hint()}
+// complaint is why the emulator did not start the guest, or nil.
+func (s *Session) complaint() error {
+	if s.m.Complaint == nil {
+		return nil
+	}
+	why := s.m.Complaint(s.console.text())
+	if why == "" {
+		return nil
+	}
+	return s.explain("the emulator did not start the guest: "+why,
+		s.given("it was to have %d MiB: give it less with --memory, or use --engine uml, which needs no emulator"))
+}
+
+// given is text with the guest's memory in MiB.
+func (s *Session) given(text string) string { return fmt.Sprintf(text, s.m.Memory>>20) }
+
+// explain is an error with the remedy and the last lines of the console.
+func (s *Session) explain(what, remedy string) error {
+	return &runner.Error{Stage: runner.StageRun, Step: what, Hint: remedy + "; " + s.hint()}
 }
 
 func (s *Session) hint() string {

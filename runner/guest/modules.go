@@ -68,5 +68,8 @@ func readDeps(name string) (map[string][]string, error) {
 			deps[moduleName(file)] = append([]string{file}, strings.Fields(needed)...)
 		}
 	}
-	return deps, lines.Err()
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return deps, nil
 }

@@ -24,6 +24,11 @@ type Machine struct {
 	To, From, Console *os.File
 	// Terminal says that the guest's end of the channel is a terminal device.
 	Terminal bool
+	// Memory is the guest's, in bytes, to be told when it was too little.
+	Memory int64
+	// Complaint, if not nil, finds in the console why an emulator did not
+	// start the guest; "" is for none.
+	Complaint func(console string) string
 	// Release, if not nil, is called once when the guest is gone.
 	Release func() error
 	// Boot bounds the time up to the application's start; 0 means 60 s.
@@ -76,15 +81,13 @@ func Start(ctx context.Context, m Machine, config *Config, stdio runner.Stdio) (
 	}
 	stdio, err := own(stdio)
 	if err != nil {
-		m.Process.Kill()
-		m.Process.Wait()
+		m.end()
 		return nil, err
 	}
 	layer, err := newLayerFile(config.Spec)
 	if err != nil {
 		closeStdio(stdio)
-		m.Process.Kill()
-		m.Process.Wait()
+		m.end()
 		return nil, err
 	}
 	s := &Session{
@@ -110,7 +113,7 @@ func Start(ctx context.Context, m Machine, config *Config, stdio runner.Stdio) (
 	case <-ctx.Done():
 		err = &runner.Error{Stage: runner.StageStart, Step: "start the guest", Err: ctx.Err()}
 	case <-late.C:
-		err = s.explain("the guest did not report within " + s.m.Boot.String())
+		err = s.explain("the guest did not report within "+s.m.Boot.String(), otherKernel)
 	}
 	if layer != nil {
 		layer.Close()
@@ -118,17 +121,47 @@ func Start(ctx context.Context, m Machine, config *Config, stdio runner.Stdio) (
 	return nil, s.abandon(err)
 }
 
+// end ends a machine that nobody speaks with yet.
+func (m *Machine) end() {
+	m.Process.Kill()
+	m.Process.Wait()
+	m.close()
+}
+
+// close gives back what the machine holds.
+func (m *Machine) close() {
+	for _, f := range []*os.File{m.To, m.From, m.Console} {
+		f.Close()
+	}
+	if m.Release != nil {
+		m.Release()
+	}
+}
+
+// endWithin is how long a guest whose channel has ended may take to end too,
+// so that it can be told how.
+const endWithin = 3 * time.Second
+
 // abandon ends a guest that has not started an application, and says why.
 func (s *Session) abandon(err error) error {
 	gone := errors.Is(err, errGone)
-	if !gone {
-		s.m.Process.Kill()
+	patience := time.Duration(0)
+	if gone {
+		patience = endWithin
 	}
+	late := time.AfterFunc(patience, func() { s.m.Process.Kill() })
 	end, _ := s.m.Process.Wait()
+	itself := late.Stop()
 	s.close()
 	switch {
+	case gone && !itself:
+		return s.explain("the guest closed its channel before it reported, and ran on", otherKernel)
 	case gone:
-		return s.explain("the guest " + s.fate(end) + " before it reported")
+		if err := s.complaint(); err != nil {
+			return err
+		}
+		what, remedy := s.fate(end)
+		return s.explain("the guest "+what+" before it reported", remedy)
 	case errors.Is(err, ErrProtocol):
 		return &runner.Error{Stage: runner.StageStart, Step: "the guest's report", Err: err, Hint: s.hint()}
 	default:
@@ -378,11 +411,6 @@ func (s *Session) told() runner.Result {
 // other end.
 func (s *Session) close() {
 	s.reading.Wait()
-	for _, f := range []*os.File{s.m.To, s.m.From, s.m.Console} {
-		f.Close()
-	}
 	closeStdio(s.stdio)
-	if s.m.Release != nil {
-		s.m.Release()
-	}
+	s.m.close()
 }

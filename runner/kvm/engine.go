@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"time"
 
 	"hutch/runner"
 	"hutch/runner/guest"
@@ -42,6 +43,8 @@ type Engine struct {
 	Init string
 	// Copy is what is copied in and out where the Spec says so.
 	Copy guest.Copy
+	// Boot and Answer bound how long a guest may take, as in guest.Machine.
+	Boot, Answer time.Duration
 }
 
 // Name is "kvm", or "tcg" for guests that are emulated.
@@ -218,8 +221,9 @@ func (e *Engine) boot(ctx context.Context, g *prepared, files []runner.Mount) (g
 	if err != nil {
 		return m, nil, err
 	}
-	m.Engine = e.Name()
+	m.Engine, m.Boot, m.Answer, m.Memory = e.Name(), e.Boot, e.Answer, g.plan.memory
 	if g.plan.accel == AccelTCG {
+		m.Complaint = complaint
 		return m, nil, nil
 	}
 	w, err := watchFirst(&m)

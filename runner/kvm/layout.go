@@ -25,7 +25,7 @@ const (
 // by a control group.
 func guestMemory(s *runner.Spec) int64 {
 	if n := s.Limits.MemoryBytes; n > 0 {
-		return (n + kernelMemory + 1<<20 - 1) &^ (1<<20 - 1)
+		return guest.Memory(n + kernelMemory)
 	}
 	return defaultMemory
 }

@@ -13,12 +13,12 @@ import (
 // virtioPrefix begins the name of a virtio port.
 const virtioPrefix = "virtio:"
 
-// openChannel opens what ChannelVar names.
-func openChannel(name string) (*os.File, error) {
+// openChannel opens what ChannelVar names, which may take wait to show up.
+func openChannel(name string, wait time.Duration) (*os.File, error) {
 	port, virtio := strings.CutPrefix(name, virtioPrefix)
 	if virtio {
 		var err error
-		if name, err = findPort(port); err != nil {
+		if name, err = findPort(port, wait); err != nil {
 			return nil, err
 		}
 	}
@@ -46,8 +46,12 @@ func makeRaw(fd int) error {
 	return unix.IoctlSetTermios(fd, unix.TCSETS, t)
 }
 
-// portWait bounds how long the host's port may take to show up.
-const portWait = 10 * time.Second
+const (
+	// portWait bounds how long the host's port may take to show up.
+	portWait = 10 * time.Second
+	// unloadedWait does where a module is missing, most likely the port's.
+	unloadedWait = time.Second
+)
 
 // firstPort is the port that a guest has which has one, in sysfs.
 const firstPort = "vport0p1"
@@ -55,8 +59,8 @@ const firstPort = "vport0p1"
 // findPort is the device of the virtio port called name. The one that it nearly
 // always is, is looked at first: what goes through directories is dear where
 // all code runs for the first time, in an emulator.
-func findPort(name string) (string, error) {
-	for end := time.Now().Add(portWait); ; time.Sleep(2 * time.Millisecond) {
+func findPort(name string, wait time.Duration) (string, error) {
+	for end := time.Now().Add(wait); ; time.Sleep(2 * time.Millisecond) {
 		if isCalled("/sys/class/virtio-ports/"+firstPort+"/name", name) {
 			return "/dev/" + firstPort, nil
 		}

@@ -7,6 +7,9 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"hutch/runner"
+	"hutch/runner/guest"
 )
 
 // A place is a file system that every guest has.
@@ -67,7 +70,10 @@ func loadModules() error {
 	slices.SortFunc(entries, func(a, b os.DirEntry) int { return compare(a.Name(), b.Name()) })
 	for _, e := range entries {
 		if err := loadModule(filepath.Join(modulesDir, e.Name())); err != nil {
-			return fmt.Errorf("load module %s: %w", e.Name(), err)
+			return &runner.Error{
+				Stage: runner.StagePrepare, Step: guest.Unloaded + e.Name() + " in the guest", Err: err,
+				Hint: "its modules must be those of exactly this kernel: install them anew, or name another kernel with --kernel",
+			}
 		}
 	}
 	return nil

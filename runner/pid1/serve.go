@@ -3,6 +3,7 @@ package pid1
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -26,12 +27,14 @@ func serve(channel string) error {
 	if err := mountAll(early[:], ""); err != nil {
 		return err
 	}
-	if err := loadModules(); err != nil {
-		return err
+	// The channel may be there all the same, and whoever waits at it is to know.
+	unloaded, wait := loadModules(), portWait
+	if unloaded != nil {
+		wait = unloadedWait
 	}
-	c, err := openChannel(channel)
+	c, err := openChannel(channel, wait)
 	if err != nil {
-		return err
+		return errors.Join(unloaded, err)
 	}
 	conn := guest.NewConn(c, c)
 	if !strings.HasPrefix(channel, virtioPrefix) {
@@ -45,6 +48,9 @@ func serve(channel string) error {
 		return err
 	}
 	s := &session{conn: conn, config: config, started: make(chan struct{})}
+	if unloaded != nil {
+		return s.fail(unloaded)
+	}
 	if err := s.prepare(); err != nil {
 		return s.fail(err)
 	}

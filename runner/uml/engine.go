@@ -133,6 +133,10 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 		return nil, err
 	}
 	l := layout{kernel: path, initramfs: initramfs, memory: guestMemory(s), disks: layers.Paths()}
+	if err := l.fits(); err != nil {
+		layers.Close()
+		return nil, err
+	}
 	config := l.translate(s)
 	config.CopyLimit = e.Copy.Limit
 	spool, err := e.Copy.Spool(s, e.Cache)
@@ -165,7 +169,7 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 // boot starts the kernel in its box.
 func (e *Engine) boot(ctx context.Context, box *guest.Box) (guest.Machine, error) {
 	m, _, err := box.Start(ctx)
-	m.Engine, m.Terminal, m.Boot, m.Answer = e.Name(), true, e.Boot, e.Answer
+	m.Engine, m.Terminal, m.Boot, m.Answer, m.Memory = e.Name(), true, e.Boot, e.Answer, box.Memory
 	return m, err
 }
 

@@ -120,7 +120,7 @@ func TestBadGuests(t *testing.T) {
 		{"reboot", "the guest powered itself off"},
 		{"babble", "does not keep to the protocol"},
 		{"eat", "the guest ran out of memory"},
-		{"sleep", "the guest did not report within 10s"},
+		{"sleep", "the guest did not report within 5s"},
 	} {
 		spec := newSpec(t, "true")
 		t.Run(tt.mode, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestBadGuests(t *testing.T) {
 			e := newEngine(t)
 			e.Init = badInit(t, tt.mode)
 			if tt.mode == "sleep" {
-				e.Boot = 10 * time.Second
+				e.Boot = 5 * time.Second
 			}
 			if tt.mode == "eat" {
 				spec.Limits.MemoryBytes = 16 << 20

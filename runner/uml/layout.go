@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"hutch/runner"
 	"hutch/runner/guest"
 )
@@ -44,9 +46,21 @@ const (
 func guestMemory(s *runner.Spec) int64 {
 	if n := s.Limits.MemoryBytes; n > 0 {
 		// A 32nd goes into what the kernel notes of each page.
-		return (n + n/32 + kernelMemory + 1<<20 - 1) &^ (1<<20 - 1)
+		return guest.Memory(n + n/32 + kernelMemory)
 	}
 	return defaultMemory
+}
+
+// fits says whether the guest's memory, which is a file, may be that large.
+func (l *layout) fits() error {
+	var r unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_FSIZE, &r) != nil || r.Cur >= uint64(l.memory) {
+		return nil
+	}
+	return &runner.Error{
+		Stage: runner.StageStart, Step: fmt.Sprintf("the limit on the size of files (ulimit -f) is %d KiB, and the guest's memory is a file of %d KiB", r.Cur>>10, l.memory>>10),
+		Hint: "ulimit -f unlimited; or give the guest less with --memory",
+	}
 }
 
 // translate is the Spec with the guest's paths, and what is behind them.
