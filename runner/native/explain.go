@@ -56,10 +56,12 @@ func hintStep(s *plan.Step, errno syscall.Errno) string {
 		return "the application's user must be able to enter it; choose another with --workdir"
 	case s.Kind == plan.NarrowPath && errno == unix.ENOENT, s.Kind == plan.NarrowPath && errno == unix.ENOTDIR:
 		return "a path of landlock." + s.Name + " has to be there (and one of list a directory): correct the profile, or learn it anew"
-	case s.Kind == plan.NarrowPath:
+	case s.Kind == plan.NarrowPath && errno == unix.EACCES:
 		return "each path of landlock." + s.Name + " must be one that the application's user can reach"
-	case s.Kind == plan.NarrowCreate:
-		return "the kernel was built without what landlock.connect and landlock.bind need (CONFIG_INET), or hutch runs inside of 16 Landlock layers"
+	case s.Kind == plan.NarrowPort && errno == unix.EAFNOSUPPORT:
+		return "the kernel was built without TCP (CONFIG_INET), so landlock." + s.Name + " has nothing to narrow: leave the key out"
+	case s.Kind == plan.NarrowSelf && errno == unix.E2BIG:
+		return "hutch runs inside of 15 or more Landlock layers already, and the kernel takes 16"
 	case s.Kind == plan.JoinLimits && errno == unix.EINVAL:
 		return "a group of cgroup v1's cpu controller takes no real-time process: start hutch without chrt"
 	case s.Kind == plan.Rlimit:
