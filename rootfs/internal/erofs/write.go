@@ -199,7 +199,7 @@ func (w *writer) copy(ctx context.Context, f *os.File, from, n, to int64) error 
 		}
 		k := int64(len(b))
 		if !zero(b) {
-			if _, err := w.out.WriteAt(b, to); err != nil {
+			if err := w.blocks(b, to); err != nil {
 				return err
 			}
 		} else {
@@ -208,10 +208,27 @@ func (w *writer) copy(ctx context.Context, f *os.File, from, n, to int64) error 
 			case errors.Is(err, unix.ENXIO): // a hole up to the end
 				return nil
 			case err == nil:
-				k = min(n, max(k, next-from))
+				k = min(n, max(k, (next-from)&^(blockSize-1)))
 			}
 		}
 		from, to, n = from+k, to+k, n-k
+	}
+	return nil
+}
+
+// blocks writes the blocks of b that are not zeros.
+func (w *writer) blocks(b []byte, to int64) error {
+	for at := 0; at < len(b); {
+		end := at
+		for end < len(b) && !zero(b[end:min(len(b), end+blockSize)]) {
+			end = min(len(b), end+blockSize)
+		}
+		if end > at {
+			if _, err := w.out.WriteAt(b[at:end], to+int64(at)); err != nil {
+				return err
+			}
+		}
+		at = end + blockSize // which is zeros, or behind the end
 	}
 	return nil
 }
