@@ -120,44 +120,70 @@ func TestEveryEngineIsTested(t *testing.T) {
 	}
 }
 
-// A guest dies with hutch, whenever that is killed: nothing of it is left.
+// A guest dies with hutch, whenever that is killed, or by Ctrl-C, twice where
+// the application does not run yet: nothing of it is left.
 func TestGuestDiesWithHutch(t *testing.T) {
 	t.Parallel()
+	root := smallRoot(t)
+	for _, engine := range testEngines[1:] {
+		name, _, _ := strings.Cut(engine, " ")
+		for _, sig := range []os.Signal{os.Kill, os.Interrupt} {
+			// Zero is when the application runs.
+			for _, after := range []time.Duration{50 * time.Millisecond, 500 * time.Millisecond, 0} {
+				t.Run(fmt.Sprintf("%s/%v/%v", name, sig, after), func(t *testing.T) {
+					if name == "kvm" {
+						needsKernel(t)
+					}
+					t.Parallel()
+					endWith(t, sig, after, append(append([]string{"run", "--engine"}, strings.Fields(engine)...), root, "sh", "-c", "echo ready; sleep 100"))
+				})
+			}
+		}
+	}
+}
+
+// endWith runs hutch, signals it, and sees that its descendants are gone soon.
+func endWith(t *testing.T, sig os.Signal, after time.Duration, args []string) {
+	t.Helper()
 	hutch, err := filepath.Abs("../../bin/hutch")
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := smallRoot(t)
-	for _, after := range []time.Duration{50 * time.Millisecond, 500 * time.Millisecond, 0} {
-		cmd := exec.Command(hutch, "run", "--engine", "uml", root, "sh", "-c", "echo ready; sleep 100")
-		out, err := cmd.StdoutPipe()
-		if err == nil {
-			err = cmd.Start()
+	cmd := exec.Command(hutch, args...)
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after > 0 {
+		time.Sleep(after)
+	} else if _, err := out.Read(make([]byte, 6)); err != nil {
+		t.Errorf("before the end: %v", err)
+	}
+	guests := guestsOf(cmd.Process.Pid)
+	if after == 0 && len(guests) == 0 {
+		t.Error("no process of the guest was seen")
+	}
+	cmd.Process.Signal(sig)
+	if sig == os.Interrupt && after > 0 {
+		time.Sleep(50 * time.Millisecond)
+		cmd.Process.Signal(sig)
+	}
+	hangs := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
+	cmd.Wait()
+	if !hangs.Stop() {
+		t.Errorf("signalled after %v: hutch did not end", after)
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		left := slices.DeleteFunc(slices.Clone(guests), func(pid int) bool { return ended(pid) })
+		if len(left) == 0 {
+			return
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		// Zero is when the application runs.
-		if after > 0 {
-			time.Sleep(after)
-		} else if _, err := out.Read(make([]byte, 6)); err != nil {
-			t.Errorf("before the end: %v", err)
-		}
-		guests := guestsOf(cmd.Process.Pid)
-		cmd.Process.Kill()
-		cmd.Wait()
-		if after == 0 && len(guests) == 0 {
-			t.Error("no process of the guest was seen")
-		}
-		for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-			left := slices.DeleteFunc(slices.Clone(guests), func(pid int) bool { return ended(pid) })
-			if len(left) == 0 {
-				break
-			}
-			if time.Now().After(end) {
-				t.Errorf("killed after %v: left behind: %v", after, left)
-				break
-			}
+		if time.Now().After(end) {
+			t.Errorf("signalled after %v: left behind: %v", after, left)
+			return
 		}
 	}
 }
