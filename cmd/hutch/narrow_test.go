@@ -5,10 +5,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"hutch/profiles"
 	"hutch/runner"
 )
 
@@ -159,6 +161,28 @@ func TestNarrowInGuest(t *testing.T) {
 		enforced := strings.Contains(string(out), "it is open") && !strings.Contains(string(out), "it is closed")
 		if err == nil || !enforced && !refused || refused && engine[1] == "native" || enforced && len(engine) > 2 {
 			t.Errorf("%q: %v: %s", engine, err, out)
+		}
+	}
+}
+
+// What two runs did not use stays refused, and what either was not narrowed by
+// is not narrowed.
+func TestMergeNarrowed(t *testing.T) {
+	for _, test := range []struct{ now, before, want profiles.Landlock }{
+		{
+			profiles.Landlock{Read: []string{}, List: []string{}, Write: []string{}, Execute: []string{}, Connect: []uint16{}, Bind: []uint16{}},
+			profiles.Landlock{Read: []string{}, List: []string{}, Write: []string{}, Execute: []string{}, Connect: []uint16{}, Bind: []uint16{}},
+			profiles.Landlock{Read: []string{}, List: []string{}, Write: []string{}, Execute: []string{}, Connect: []uint16{}, Bind: []uint16{}},
+		},
+		{
+			profiles.Landlock{Read: []string{"/etc/a"}, Write: []string{"/tmp"}, Connect: []uint16{80}, Bind: []uint16{443, 80}},
+			profiles.Landlock{Read: []string{"/etc/b", "/etc/a"}, Execute: []string{"/bin/x"}, Bind: []uint16{80, 25}},
+			profiles.Landlock{Read: []string{"/etc/a", "/etc/b"}, Bind: []uint16{25, 80, 443}},
+		},
+	} {
+		got := test.now
+		if mergeNarrowed(&got, &test.before); !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%#v, want %#v", got, test.want)
 		}
 	}
 }

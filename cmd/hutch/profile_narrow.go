@@ -112,7 +112,7 @@ func mergeNarrowed(l, old *profiles.Landlock) {
 		case *n.ports == nil || *o.ports == nil:
 			*n.ports = nil
 		default:
-			*n.ports = slices.Concat(*n.ports, *o.ports)
+			*n.ports = append(*n.ports, *o.ports...) // not Concat, which makes of nothing what is not said
 			slices.Sort(*n.ports)
 			*n.ports = slices.Compact(*n.ports)
 		}
