@@ -160,3 +160,13 @@ func TestLimitOfFiles(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// That there is no kernel at all is told with what to install.
+func TestNoKernel(t *testing.T) {
+	t.Setenv(KernelVar, "")
+	t.Setenv("PATH", t.TempDir())
+	_, err := (&Engine{Kernels: []string{"/nonexistent"}}).findKernel()
+	if err == nil || !strings.Contains(err.Error(), "kernel linux.uml of PATH: executable file not found") || !strings.Contains(runner.Hint(err), "apt-get install user-mode-linux") {
+		t.Errorf("%v, hint %q", err, runner.Hint(err))
+	}
+}
