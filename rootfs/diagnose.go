@@ -75,10 +75,14 @@ func DiagnoseExec(v View, command string, dirs []string) ExecProblem {
 	if second != nil {
 		return *second
 	}
+	hint := "give the full path inside the root, or set PATH with --env"
+	if strings.HasPrefix(command, "-") {
+		hint = "what stands behind ROOT is the command: options of hutch run go before ROOT"
+	}
 	return ExecProblem{
 		Code:    127,
 		Message: fmt.Sprintf("%s: not found in the root; looked in %s", command, strings.Join(dirs, ":")),
-		Hint:    "give the full path inside the root, or set PATH with --env",
+		Hint:    hint,
 	}
 }
 

@@ -66,7 +66,7 @@ func DefaultStore() (string, error) {
 	if d := os.Getenv("HOME"); filepath.IsAbs(d) {
 		return filepath.Join(d, ".local/share/hutch"), nil
 	}
-	return "", errors.New("no place for the store: HOME is not set; set HOME or XDG_DATA_HOME")
+	return "", errors.New("no place for the store: HOME is no absolute path; set HOME or XDG_DATA_HOME to one")
 }
 
 // A store is a directory in that layout; "" is resolved already.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -191,6 +192,35 @@ func TestPrepareAgainDoesNotRead(t *testing.T) {
 }
 
 func storeOf(dir string) store { return store{dir} }
+
+// Many who want the same file at first unpack it once.
+func TestPrepareTogether(t *testing.T) {
+	store := filepath.Join(t.TempDir(), "store")
+	tar := filepath.Join(t.TempDir(), "root.tar")
+	rootTar(t, tar, "one\n")
+	var unpacked atomic.Int32
+	var group sync.WaitGroup
+	for range 16 {
+		group.Go(func() {
+			r, err := Prepare(context.Background(), Ref{Kind: KindTar, Path: tar}, Options{
+				Store: store, Progress: func(p Progress) {
+					if p.Done {
+						unpacked.Add(1)
+					}
+				},
+			})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = r.Close()
+		})
+	}
+	group.Wait()
+	if n := unpacked.Load(); n != 1 {
+		t.Errorf("unpacked %d times", n)
+	}
+}
 
 func TestPrepareStdin(t *testing.T) {
 	store := t.TempDir()

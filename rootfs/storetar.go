@@ -70,6 +70,16 @@ func (s store) prepareTar(ctx context.Context, ref Ref, opt Options) (*Root, err
 			return r, nil
 		}
 		_ = r.Close()
+		release, err := s.turn(ctx, identity(&st))
+		if err != nil {
+			return nil, fmt.Errorf("root %s: %w", ref, err)
+		}
+		defer release()
+		if r, err := s.byIdentity(&st); err == nil && r.in(opt.Format) {
+			return r, nil // another process has made it
+		} else if err == nil {
+			_ = r.Close()
+		}
 	}
 	return s.fromFile(ctx, ref, opt)
 }
