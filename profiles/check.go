@@ -21,7 +21,7 @@ func (e *fieldError) Error() string { return e.path + ": " + e.err.Error() }
 func (p *Profile) check() *fieldError {
 	for _, check := range []func() *fieldError{
 		p.checkVersion, p.checkExtends, p.checkProcess, p.checkNamespaces, p.checkFilesystem,
-		p.checkLimits, p.checkNetwork, p.checkSeccomp, p.checkLandlock,
+		p.checkLimits, p.checkProcessors, p.checkNetwork, p.checkSeccomp, p.checkLandlock, p.checkWords,
 	} {
 		if err := check(); err != nil {
 			return err

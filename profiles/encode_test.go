@@ -72,7 +72,7 @@ hidden = ["/x"]
 protected = ["/y"]
 
 [limits]
-memory = 1000
+memory = 1000000
 swap = 0
 cpus = 1.0
 cpu_weight = 10

@@ -1,9 +1,7 @@
 package runner
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 
 	"hutch/profiles"
 )
@@ -19,27 +17,8 @@ func imageCapabilities() []string {
 	}
 }
 
-// capabilityNames is every capability, at the index of its number,
-// capabilities(7). To add one: append its name when the kernel numbers it.
-var capabilityNames = [...]string{
-	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER",
-	"CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP",
-	"CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST",
-	"CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER",
-	"CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE",
-	"CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE",
-	"CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD",
-	"CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL", "CAP_SETFCAP",
-	"CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM",
-	"CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF",
-	"CAP_CHECKPOINT_RESTORE",
-}
-
 // CapabilityNumber is the number of the capability called name.
-func CapabilityNumber(name string) (int, bool) {
-	i := slices.Index(capabilityNames[:], name)
-	return i, i >= 0
-}
+func CapabilityNumber(name string) (int, bool) { return profiles.CapabilityNumber(name) }
 
 // capabilities applies, farthest first, each source's keep, add and drop.
 func capabilities(kind string, sources ...profiles.Capabilities) ([]string, error) {
@@ -79,21 +58,11 @@ func capabilities(kind string, sources ...profiles.Capabilities) ([]string, erro
 func canonical(names []string) ([]string, error) {
 	var out []string
 	for _, n := range names {
-		c := strings.ToUpper(n)
-		if c == "ALL" {
-			out = append(out, capabilityNames[:]...)
-			continue
+		c, err := profiles.ParseCapability(n)
+		if err != nil {
+			return nil, &Error{Stage: StageResolve, Step: err.Error(), Hint: "capabilities(7) lists them; write chown, CAP_CHOWN or all"}
 		}
-		if !strings.HasPrefix(c, "CAP_") {
-			c = "CAP_" + c
-		}
-		if _, ok := CapabilityNumber(c); !ok {
-			return nil, &Error{
-				Stage: StageResolve, Step: fmt.Sprintf("capability %q is not one that Linux has", n),
-				Hint: "capabilities(7) lists them; write chown, CAP_CHOWN or all",
-			}
-		}
-		out = append(out, c)
+		out = append(out, c...)
 	}
 	return out, nil
 }

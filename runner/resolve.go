@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"hutch/profiles"
@@ -197,51 +196,23 @@ func mounts(sets ...profiles.Filesystem) ([]Mount, error) {
 
 // ParseBind reads SRC:DST[:ro|rw]. Without a mode the bind is read-only.
 func ParseBind(arg string) (Mount, error) {
-	parts := strings.Split(arg, ":")
-	bad := func(why string) (Mount, error) {
-		return Mount{}, &Error{
-			Stage: StageResolve, Step: fmt.Sprintf("bind %q: %s", arg, why),
-			Hint: "write SRC:DST, SRC:DST:ro or SRC:DST:rw, with DST absolute",
-		}
+	b, err := profiles.ParseBind(arg)
+	if err != nil {
+		return Mount{}, &Error{Stage: StageResolve, Step: err.Error(), Hint: "write SRC:DST, SRC:DST:ro or SRC:DST:rw, with DST absolute"}
 	}
-	if len(parts) < 2 || len(parts) > 3 {
-		return bad("expected SRC:DST[:ro|rw]")
-	}
-	m := Mount{Type: MountBind, Source: parts[0], Target: parts[1], ReadOnly: true}
-	if len(parts) == 3 {
-		switch parts[2] {
-		case "ro":
-		case "rw":
-			m.ReadOnly = false
-		default:
-			return bad(fmt.Sprintf("the mode is %q, expected ro or rw", parts[2]))
-		}
-	}
-	if m.Source == "" {
-		return bad("the source is empty")
-	}
-	return m, nil
+	return Mount{Type: MountBind, Source: b.Source, Target: b.Target, ReadOnly: !b.Writable}, nil
 }
 
 // ParseTmpfs reads DST[:SIZE].
 func ParseTmpfs(arg string) (Mount, error) {
-	target, size, sized := strings.Cut(arg, ":")
-	m := Mount{Type: MountTmpfs, Target: target}
-	if !sized {
-		return m, nil
-	}
-	n, err := profiles.ParseSize(size)
-	if err == nil && n <= 0 {
-		err = fmt.Errorf("size %q: expected more than nothing", size)
-	}
+	target, size, err := profiles.ParseTmpfs(arg)
 	if err != nil {
-		return m, &Error{
+		return Mount{Type: MountTmpfs, Target: target}, &Error{
 			Stage: StageResolve, Step: fmt.Sprintf("tmpfs %q", arg), Err: err,
 			Hint: "write DST or DST:SIZE, as in /scratch:64M",
 		}
 	}
-	m.Size = int64(n)
-	return m, nil
+	return Mount{Type: MountTmpfs, Target: target, Size: int64(size)}, nil
 }
 
 func limits(p, f profiles.Limits) (Limits, error) {
@@ -298,11 +269,7 @@ func ioLimits(p, f profiles.Limits) ([]IOLimit, error) {
 		{"io_write_ops", append(slices.Clone(p.IOWriteOps), f.IOWriteOps...), false, func(l *IOLimit) *int64 { return &l.WriteOps }},
 	} {
 		for _, arg := range t.list {
-			device, value := "", arg
-			if i := strings.LastIndexByte(arg, ':'); i >= 0 { // 8:0:10M has two
-				device, value = arg[:i], arg[i+1:]
-			}
-			n, err := rate(value, t.bytes)
+			device, n, err := profiles.ParseRate(arg, t.bytes)
 			if err != nil {
 				return nil, &Error{
 					Stage: StageResolve, Step: fmt.Sprintf("%s %q", t.name, arg), Err: err,
@@ -313,19 +280,4 @@ func ioLimits(p, f profiles.Limits) ([]IOLimit, error) {
 		}
 	}
 	return out, nil
-}
-
-func rate(value string, bytes bool) (int64, error) {
-	if bytes {
-		n, err := profiles.ParseSize(value)
-		if err == nil && n <= 0 {
-			err = fmt.Errorf("size %q: expected more than nothing", value)
-		}
-		return int64(n), err
-	}
-	n, err := strconv.ParseInt(value, 10, 64)
-	if err != nil || n <= 0 {
-		return 0, fmt.Errorf("%q: expected a number above 0", value)
-	}
-	return n, nil
 }

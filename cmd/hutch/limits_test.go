@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hutch/profiles"
 	"hutch/runner"
 	"hutch/runner/cgroup"
 )
@@ -409,5 +410,12 @@ func TestLimitTimeoutWithStuckReader(t *testing.T) {
 	defer stuck.Stop()
 	if cmd.Wait(); cmd.ProcessState.ExitCode() != 124 {
 		t.Errorf("ended with %v", cmd.ProcessState)
+	}
+}
+
+// What a profile's check takes for the least is what the kernel side does.
+func TestLeastMemory(t *testing.T) {
+	if profiles.LeastMemory != cgroup.LeastMemory {
+		t.Errorf("%d and %d", profiles.LeastMemory, cgroup.LeastMemory)
 	}
 }
