@@ -224,7 +224,7 @@ func (s store) draft() (*draft, error) {
 	defer unix.Close(guard)
 	dir, err := os.MkdirTemp(s.path(tmpDir), "")
 	if err != nil {
-		return nil, fmt.Errorf("store %s: %w", s.path(tmpDir), bare(err))
+		return nil, fmt.Errorf("store %s: %w", s.path(tmpDir), explain(bare(err)))
 	}
 	d := &draft{dir: dir}
 	d.lock, err = unix.Open(dir+"/lock", unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
@@ -239,7 +239,7 @@ func (s store) draft() (*draft, error) {
 	}
 	if err != nil {
 		d.discard()
-		return nil, fmt.Errorf("store %s: %w", dir, err)
+		return nil, fmt.Errorf("store %s: %w", dir, explain(err))
 	}
 	return d, nil
 }

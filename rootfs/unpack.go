@@ -77,7 +77,7 @@ func explain(err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return cutError{}
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		return fmt.Errorf("%w; make room, or put the store on another disk (XDG_DATA_HOME; as root link /var/lib/hutch there)", err)
+		return fmt.Errorf("%w; make room, or put the store on another disk (XDG_DATA_HOME, or for root a link at /var/lib/hutch)", err)
 	}
 	return err
 }

@@ -50,9 +50,8 @@ func run(args []string) int {
 hutch compare ROOT [--] COMMAND [ARG...]
 hutch keep ls
 hutch keep rm NAME...
-hutch image pull | import | ls | inspect | rm | gc | verify
-hutch profile ls
-hutch profile check FILE...
+hutch image pull | import | commit | ls | inspect | rm | gc | verify
+hutch profile ls | show | check | diff | convert | learn
 hutch doctor
 hutch gc`,
 		Version:                version + " (commit " + commit + ")",

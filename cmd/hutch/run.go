@@ -145,7 +145,7 @@ func (q *request) settings() []setting {
 			q.plain = true
 			return nil
 		}},
-		{name: "quiet", alias: "q", usage: "show no progress", on: true, set: func(*runner.Override, string) error {
+		{name: "quiet", alias: "q", usage: "show no progress, and not which limit ended the run", on: true, set: func(*runner.Override, string) error {
 			q.quiet = true
 			return nil
 		}},
@@ -175,10 +175,24 @@ func (q *request) action(args []string, table []setting) error {
 	if err != nil {
 		return err
 	}
-	if q.explain != "" {
+	switch {
+	case q.explain != "":
 		explained(result.Denied, q.explain)
+	case q.resultTo == "" && !q.quiet:
+		sayLimit(&result)
 	}
 	return exit(result.ExitStatus())
+}
+
+// sayLimit says what ended the run, where nothing else tells: a full disk the
+// application has met itself, and output has had its limit.
+func sayLimit(r *runner.Result) {
+	switch r.Cause {
+	case runner.Timeout, runner.CPUTime, runner.OutOfMemory, runner.SeccompKilled:
+		if r.Message != "" {
+			_, _ = os.Stderr.WriteString("hutch: " + r.Message + "\n")
+		}
+	}
 }
 
 // newEngine is a native engine for a process that began as hutch does.
@@ -399,6 +413,9 @@ func rootError(name string, err error) error {
 		Hint: "ROOT is host, a directory that you can read, a tar of a root file system, or an image",
 	}
 	text := err.Error()
+	if strings.HasPrefix(text, "store ") {
+		e.Hint = "the store is /var/lib/hutch for root, and $XDG_DATA_HOME/hutch or ~/.local/share/hutch for others: it must be a place that can be written"
+	}
 	if i := strings.LastIndex(text, "; "); i > len("root "+name) {
 		e.Err, e.Hint = reworded{text[:i], err}, text[i+2:]
 	}

@@ -60,6 +60,8 @@ func Hint(err error) string {
 		return "copy below /tmp, or to a place of the root that belongs to an id of the box"
 	case strings.Contains(text, "link") || strings.Contains(text, "FIFO") || strings.Contains(text, "device") || strings.Contains(text, "socket"):
 		return "only regular files and directories are copied; save the rest in a tar, and copy that"
+	case strings.Contains(text, unix.ENOENT.Error()):
+		return "for a copy in the file must be there on the host; for a copy out, inside when the application ends, and the directory that it goes to on the host"
 	}
 	return "hutch run --help says what is copied where"
 }
