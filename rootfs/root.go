@@ -111,7 +111,7 @@ type Progress struct {
 func Prepare(ctx context.Context, ref Ref, opt Options) (*Root, error) {
 	r, err := prepareAny(ctx, ref, opt)
 	if err != nil {
-		return nil, err
+		return nil, explain(err)
 	}
 	if err := r.runs(); err != nil {
 		_ = r.Close()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -76,6 +77,7 @@ func explain(err error) error {
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return cutError{}
+	case strings.Contains(err.Error(), "; make room"):
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return fmt.Errorf("%w; make room, or put the store on another disk (XDG_DATA_HOME, or for root a link at /var/lib/hutch)", err)
 	}

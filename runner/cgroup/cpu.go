@@ -95,7 +95,7 @@ func cpuacctUsage(d *dir, u *Usage) {
 	if ticks := *user + *system; ticks > 0 {
 		part = sum * float64(*system) / float64(ticks)
 	}
-	rest := sum - part
+	rest := max(0, sum-part) // a part that is all may be rounded up
 	u.User, u.System = &rest, &part
 }
 
