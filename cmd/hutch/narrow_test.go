@@ -165,6 +165,17 @@ func TestNarrowInGuest(t *testing.T) {
 	}
 }
 
+// A name that TOML cannot hold is its directory's.
+func TestFoldPaths(t *testing.T) {
+	got := foldPaths([]string{"/srv/\xff/a", "/etc/x", "/srv/ü"}, 3)
+	if want := []string{"/etc/x", "/srv"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := foldPaths(nil, 3); got == nil || len(got) > 0 {
+		t.Errorf("nothing is not said: %#v", got)
+	}
+}
+
 // What two runs did not use stays refused, and what either was not narrowed by
 // is not narrowed.
 func TestMergeNarrowed(t *testing.T) {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"net/netip"
+	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"hutch/profiles"
 	"hutch/runner"
@@ -68,6 +70,11 @@ func narrowTo(l *profiles.Landlock, used []runner.Use) (notes []string) {
 // foldPaths folds more and more until it is a list that a start can bear.
 func foldPaths(names []string, most int) []string {
 	const enough = 512
+	for i := range names {
+		for !utf8.ValidString(names[i]) { // TOML has no other: its directory stands for it
+			names[i] = path.Dir(names[i])
+		}
+	}
 	list := seccomp.Fold(names, most)
 	for ; len(list) > enough && most > 0; most-- {
 		list = seccomp.Fold(list, most-1)
