@@ -77,8 +77,10 @@ func explain(err error) error {
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return cutError{}
-	case strings.Contains(err.Error(), "; make room"):
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		if strings.Contains(err.Error(), "; make room") {
+			return err
+		}
 		return fmt.Errorf("%w; make room, or put the store on another disk (XDG_DATA_HOME, or for root a link at /var/lib/hutch)", err)
 	}
 	return err
