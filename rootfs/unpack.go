@@ -75,6 +75,8 @@ func Unpack(ctx context.Context, r io.Reader, dir string, opt UnpackOptions) (St
 // explain puts the commonest ends into words.
 func explain(err error) error {
 	switch {
+	case err == nil:
+		return nil
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return cutError{}
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
