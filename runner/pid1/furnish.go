@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -60,18 +59,14 @@ const modulesDir = "/modules"
 
 // loadModules loads them all; one that the kernel has built in is no error.
 func loadModules() error {
-	entries, err := os.ReadDir(modulesDir)
-	if os.IsNotExist(err) {
-		return nil
-	}
+	names, err := moduleFiles(modulesDir)
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(entries, func(a, b os.DirEntry) int { return compare(a.Name(), b.Name()) })
-	for _, e := range entries {
-		if err := loadModule(filepath.Join(modulesDir, e.Name())); err != nil {
+	for _, name := range names {
+		if err := loadModule(filepath.Join(modulesDir, name)); err != nil {
 			return &runner.Error{
-				Stage: runner.StagePrepare, Step: guest.Unloaded + e.Name() + " in the guest", Err: err,
+				Stage: runner.StagePrepare, Step: guest.Unloaded + name + " in the guest", Err: err,
 				Hint: "its modules must be those of exactly this kernel: install them anew, or name another kernel with --kernel",
 			}
 		}
@@ -79,15 +74,17 @@ func loadModules() error {
 	return nil
 }
 
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	default:
-		return 0
+// moduleFiles lists a directory of modules in their order; none is no error.
+func moduleFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir) // sorted
+	if os.IsNotExist(err) {
+		return nil, nil
 	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names, err
 }
 
 func loadModule(name string) error {
