@@ -77,6 +77,7 @@ func explain(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, new(cutError)): // that is in words
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return cutError{}
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
