@@ -29,7 +29,7 @@ func main() {
 var errConfine = errors.New("give up privileges")
 
 func unpack(format string) error {
-	if err := confine.Self(); err != nil {
+	if err := confine.Alone(); err != nil {
 		return fmt.Errorf("%w: %w", errConfine, err)
 	}
 	d, err := decode.Open(format, os.Stdin)

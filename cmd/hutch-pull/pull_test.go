@@ -21,6 +21,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 
+	"golang.org/x/sys/unix"
+
 	"hutch/rootfs/confine"
 	"hutch/rootfs/registry"
 )
@@ -36,8 +38,12 @@ func TestMain(m *testing.M) {
 
 // confined prints the name of each attempt that succeeds.
 func confined(dir string) {
-	if os.Getenv("HUTCH_PULL_FREE") == "" {
-		if err := confine.Self(readable[:]...); err != nil {
+	if how := os.Getenv("HUTCH_PULL_FREE"); how != "1" {
+		give := func() error { return confine.Self(readable[:]...) }
+		if how == "alone" {
+			give = confine.Alone
+		}
+		if err := give(); err != nil {
 			fmt.Println("confine:", err)
 			return
 		}
@@ -58,6 +64,26 @@ func confined(dir string) {
 			if err == nil {
 				l.Close()
 			}
+			return err
+		}},
+		{"multipath", func() error {
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP)
+			if err == nil {
+				unix.Close(fd)
+			}
+			return err
+		}},
+		{"fork", func() error {
+			pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+			if errno != 0 {
+				return errno
+			}
+			if pid == 0 {
+				for {
+					syscall.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+				}
+			}
+			_, err := unix.Wait4(int(pid), nil, 0, nil)
 			return err
 		}},
 		{"signal", func() error { return syscall.Kill(os.Getppid(), 0) }},
@@ -105,10 +131,13 @@ func TestConfine(t *testing.T) {
 		}
 		return string(out)
 	}
-	if got := run(); got != "connect" {
+	if got := run(); got != "multipath fork connect" {
 		t.Errorf("confined it can: %s", got)
 	}
-	if got := run("HUTCH_PULL_FREE=1"); got != "read list write change execute listen signal environment connect" {
+	if got := run("HUTCH_PULL_FREE=alone"); got != "" {
+		t.Errorf("confined and alone it can: %s", got)
+	}
+	if got := run("HUTCH_PULL_FREE=1"); got != "read list write change execute listen multipath fork signal environment connect" {
 		t.Errorf("the test does not bite; free it can: %s", got)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -20,7 +21,7 @@ type decoder struct {
 	cmd   exec.Cmd
 	fed   chan error // what went wrong with the source, or nil, when it has been read or is not wanted
 	out   *os.File
-	words bytes.Buffer
+	words firstWords
 	end   error // what is left to say when all has been read
 }
 
@@ -51,6 +52,8 @@ func decode(format string, r io.Reader) (io.ReadCloser, error) {
 		Stdin: stdin, Stdout: stdout, Stderr: &d.words,
 		// Ctrl-C is for hutch, which ends this one by closing its pipes.
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
+		// Something of its making may hold on to standard error.
+		WaitDelay: lastMoments,
 	}
 	if err := d.cmd.Start(); err != nil {
 		to.Close()
@@ -83,7 +86,10 @@ func (d *decoder) Read(p []byte) (int, error) {
 
 // finish says how it ended: io.EOF if well.
 func (d *decoder) finish() error {
+	// It has closed its output, and has nothing left to do.
+	tooLong := time.AfterFunc(lastMoments, d.kill)
 	err := d.cmd.Wait()
+	tooLong.Stop()
 	words := errors.New(strings.TrimSpace(d.words.String()))
 	switch d.cmd.ProcessState.ExitCode() {
 	case 0:
@@ -106,8 +112,27 @@ func (d *decoder) Close() error {
 	d.out.Close()
 	if d.end == nil {
 		d.end = io.ErrClosedPipe
-		d.cmd.Process.Kill()
+		d.kill()
 		d.cmd.Wait()
 	}
 	return nil
 }
+
+// lastMoments is how long a decoder takes at most to end when it is done.
+const lastMoments = 5 * time.Second
+
+// kill ends it with what it may have started.
+func (d *decoder) kill() { _ = syscall.Kill(-d.cmd.Process.Pid, syscall.SIGKILL) }
+
+// firstWords keeps the beginning of what is said on standard error. A decoder
+// that a hostile archive has taken over may never stop.
+type firstWords struct{ buf bytes.Buffer }
+
+const mostWords = 4 << 10
+
+func (w *firstWords) Write(p []byte) (int, error) {
+	w.buf.Write(p[:min(len(p), max(0, mostWords-w.buf.Len()))])
+	return len(p), nil
+}
+
+func (w *firstWords) String() string { return w.buf.String() }

@@ -23,7 +23,18 @@ const nobody = 65534
 // kernel's Landlock goes, listening sockets and other processes. What an old
 // kernel lacks is left out; an identity that cannot be given up is an error. It
 // needs a program without cgo.
-func Self(readable ...string) error {
+func Self(readable ...string) error { return self(true, readable) }
+
+// Alone is Self for a program that needs neither files nor a network nor
+// children: a seccomp filter forbids those.
+func Alone() error {
+	if err := self(false, nil); err != nil {
+		return err
+	}
+	return forbid()
+}
+
+func self(connect bool, readable []string) error {
 	// Credential helpers have run; their secrets are of no use any more.
 	for _, e := range os.Environ() {
 		name, _, _ := strings.Cut(e, "=")
@@ -47,7 +58,7 @@ func Self(readable ...string) error {
 	if err := everywhere(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0); err != nil {
 		return fmt.Errorf("no_new_privs: %w", err)
 	}
-	return landlock(readable)
+	return landlock(connect, readable)
 }
 
 func dropIdentity() error {
@@ -110,12 +121,15 @@ func handled(abi int) (fs, net, scoped uint64) {
 	return fs, net, scoped
 }
 
-func landlock(readable []string) error {
+func landlock(connect bool, readable []string) error {
 	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
 		return nil // ENOSYS, EOPNOTSUPP: the kernel has none
 	}
 	fs, net, scoped := handled(int(abi))
+	if !connect && net != 0 {
+		net |= unix.LANDLOCK_ACCESS_NET_CONNECT_TCP
+	}
 	attr := [3]uint64{fs, net, scoped}
 	size := uintptr(8)
 	if abi >= 4 {
