@@ -126,7 +126,7 @@ func comparison(c *cli.Context) (*compare.Comparison, error) {
 	if !c.IsSet("rounds") {
 		x.Rounds = 10
 		if x.Quick {
-			x.Rounds = 3
+			x.Rounds, x.More = 3, 10
 		}
 	}
 	if x.Rounds < 1 || x.Rounds > 10000 {

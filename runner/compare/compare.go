@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,7 +29,8 @@ type Comparison struct {
 	Command []string
 	// Engines names the sides to take; none means all that work here.
 	Engines []string
-	// Peers has the other tools that are installed take part.
+	// Peers has the other tools that are installed take part; one that Engines
+	// names does so anyway.
 	Peers bool
 	// Options are given to every engine's hutch run.
 	Options []string
@@ -36,8 +38,10 @@ type Comparison struct {
 	// none of its own; it is needed where there is a limit.
 	Limits Limits
 	Fence  func(Limits) (Fence, error)
-	// Rounds is how often each side runs; Quick makes everything smaller.
+	// Rounds is how often each side runs; a side of which a round is cheap goes
+	// on to More. Quick makes everything smaller.
 	Rounds int
+	More   int
 	Quick  bool
 	// Only names the workloads to take; none means all.
 	Only []string
@@ -204,8 +208,11 @@ func (c *Comparison) plan() {
 		all = append(all, bareSide())
 	}
 	all = append(all, engineSides()...)
-	if c.Peers {
+	if c.Peers || len(c.Engines) > 0 {
 		for _, p := range peerSides() {
+			if !c.Peers && !slices.Contains(c.Engines, p.name) {
+				continue
+			}
 			if p.why == "" && c.rootDir == "" {
 				p.why = "takes a directory as its root; unpack the image first"
 			}

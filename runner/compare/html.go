@@ -63,8 +63,8 @@ func (r *Report) WriteHTML(w io.Writer) error {
 	p.WriteString(style)
 	p.f("</style></head>\n<body><main>\n<h1>hutch compare: %s</h1>\n", title)
 	m := r.Machine
-	p.f("<p class=\"lead\">%s, %d processors, %s of memory, %s. %d rounds of each side in turn, %s.</p>\n",
-		m.Processor, m.Processors, size(m.MemoryBytes), m.Kernel, r.Rounds, r.Made.Format(time.DateTime+" MST"))
+	p.f("<p class=\"lead\">%s, %d processors, %s of memory, %s. %s, %s.</p>\n",
+		m.Processor, m.Processors, size(m.MemoryBytes), m.Kernel, r.rounds(), r.Made.Format(time.DateTime+" MST"))
 	if r.Interrupted {
 		p.f("<p class=\"warning\">Interrupted: this is what had been measured by then.</p>\n")
 	}
@@ -111,7 +111,7 @@ func (p *page) legend(r *Report, sides []string) {
 	for i, s := range sides {
 		p.f("<span><i class=\"s%d\"></i>%s</span> ", i%8, s)
 	}
-	p.f("</p>\n<p class=\"note\">Bars are medians, the thin line is the middle half of the rounds. Ratios are to %s, with their 95&nbsp;%% interval; a difference within the noise is written as none.</p>\n", r.Reference)
+	p.f("</p>\n<p class=\"note\">Bars are medians, the thin line is the middle half of the rounds. Ratios are to %s, with their %s; a difference within the noise is written as none.</p>\n", r.Reference, r.interval())
 }
 
 // The measures of a chart, in the units of its viewBox.

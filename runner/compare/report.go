@@ -21,6 +21,9 @@ type Report struct {
 	Command []string `json:"command"`
 	Root    string   `json:"root"`
 	Rounds  int      `json:"rounds"`
+	// MoreRounds is how many those sides had of which a round is cheap; 0 for no
+	// more than the others.
+	MoreRounds int `json:"more_rounds"`
 	// Options are the options of hutch run that every engine was given.
 	Options []string `json:"options"`
 	// Limits are those that every side was given.

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"time"
 
 	"hutch/runner/compare/work"
 )
@@ -20,8 +21,9 @@ const (
 type side struct {
 	name, kind string
 	version    string
-	why        string // why it cannot take part
-	fenced     bool   // it has no limits of its own
+	why        string        // why it cannot take part
+	fenced     bool          // it has no limits of its own
+	round      time.Duration // what its last round took
 	// command is the command line that runs j; clean removes what it made.
 	command func(c *Comparison, j job) (argv []string, clean func(), err error)
 }

@@ -37,16 +37,25 @@ func summarize(xs []float64) Summary {
 // A Ratio compares the samples of a side with those of the side that all are
 // measured by.
 type Ratio struct {
-	// Value is the ratio of the medians; Low and High are its 95 % interval.
+	// Value is the ratio of the medians; Low and High are its 95 % interval, or
+	// with too few rounds for one the least and the largest that it can be.
 	Value float64 `json:"value"`
 	Low   float64 `json:"low"`
 	High  float64 `json:"high"`
+	// Few says that one side has fewer rounds than an interval needs.
+	Few bool `json:"few"`
 	// Differs says that the 99.5 % interval does not hold 1, and that the middle
-	// halves of the two do not overlap.
+	// halves of the two do not overlap; of few rounds, that no sample of one lies
+	// among those of the other.
 	Differs bool `json:"differs"`
 }
 
-const resamples = 2000
+const (
+	resamples = 2000
+	// fewRounds is what an interval of 95 % takes at least: of five samples not
+	// even the least and the largest hold the median so often, 1 - 2/2^n.
+	fewRounds = 6
+)
 
 // compareSamples is the ratio of the medians of ours and theirs with its
 // interval, by the percentile bootstrap (Efron 1979) over rounds: ours[i] and
@@ -57,6 +66,9 @@ const resamples = 2000
 func compareSamples(ours, theirs []float64) *Ratio {
 	if len(ours) < 3 || len(theirs) < 3 || median(theirs) == 0 {
 		return nil
+	}
+	if len(ours) < fewRounds || len(theirs) < fewRounds {
+		return compareFew(ours, theirs)
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	a, b := make([]float64, len(ours)), make([]float64, len(theirs))
@@ -82,6 +94,16 @@ func compareSamples(ours, theirs []float64) *Ratio {
 	// A report has some thirty ratios: by an interval of 95 % one or two would
 	// differ where nothing does.
 	r.Differs = (quantile(ratios, 0.0025) > 1 || quantile(ratios, 0.9975) < 1) && !overlap(ours, theirs)
+	return r
+}
+
+// compareFew is what can be said of few rounds.
+func compareFew(ours, theirs []float64) *Ratio {
+	r := &Ratio{Value: median(ours) / median(theirs), Few: true, Low: 1, High: 1}
+	if lowest, highest := slices.Min(theirs), slices.Max(theirs); lowest > 0 {
+		r.Low, r.High = slices.Min(ours)/highest, slices.Max(ours)/lowest
+	}
+	r.Differs = r.Low > 1 || r.High < 1
 	return r
 }
 

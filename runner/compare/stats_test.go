@@ -52,6 +52,13 @@ func TestRatio(t *testing.T) {
 	if found < 198 || false_ > 4 {
 		t.Errorf("of 200 pairs of samples, 30 %% apart are seen in %d, and something is seen where nothing is in %d", found, false_)
 	}
+	few := compareSamples([]float64{10, 12, 11}, []float64{5, 6, 5, 5, 5, 6, 6})
+	if want := (Ratio{Value: 11.0 / 5, Low: 10.0 / 6, High: 12.0 / 5, Few: true, Differs: true}); *few != want {
+		t.Errorf("of few rounds %+v, want %+v", *few, want)
+	}
+	if r := compareSamples([]float64{10, 12, 5.5}, []float64{5, 6, 5, 5, 5, 6, 6}); r.Differs || !r.Few {
+		t.Errorf("a sample lies among the others, and it is %+v", *r)
+	}
 	if compareSamples([]float64{1, 2}, []float64{1, 2}) != nil {
 		t.Error("two samples make an interval")
 	}

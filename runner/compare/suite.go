@@ -27,18 +27,26 @@ func (c *Comparison) runSuite(ctx context.Context) {
 		rows = append(rows, Row{Name: k.Name, Group: k.Group, Unit: k.Unit, About: k.About, Higher: k.Higher})
 	}
 	costs := map[string]*costs{}
+	c.report.MoreRounds = c.More
 	c.steps = c.done + (c.Rounds+1)*len(c.sides) + len(c.sides)
-	for round := -1; round < c.Rounds; round++ { // the first only warms
+	for round := -1; round < max(c.Rounds, c.More); round++ { // the first only warms
+		if round == c.Rounds {
+			c.steps += (c.More - c.Rounds) * c.cheap()
+		}
 		for _, s := range c.turn(round) {
-			if s.why != "" || ctx.Err() != nil {
+			if s.why != "" || ctx.Err() != nil || round >= c.Rounds && s.round > cheapRound {
 				continue
 			}
-			c.step(fmt.Sprintf("round %d of %d: %s", max(round+1, 1), c.Rounds, s.name))
+			c.step(fmt.Sprintf("round %d of %d: %s", max(round+1, 1), max(c.Rounds, round+1), s.name))
+			began := time.Now()
 			if c.takes("start-first") {
 				c.startRound(ctx, s, rows[:2], round >= 0)
 			}
 			if len(kinds) > 0 && round >= 0 {
 				c.session(ctx, s, rows[2:], costs)
+			}
+			if round < c.Rounds {
+				s.round = time.Since(began)
 			}
 		}
 	}
@@ -58,6 +66,20 @@ func (c *Comparison) runSuite(ctx context.Context) {
 	if c.takes("many") {
 		c.grow(ctx)
 	}
+}
+
+// cheapRound is what a round of a side may take that does more of them: boxes
+// do, guests do not.
+const cheapRound = 1500 * time.Millisecond
+
+// cheap counts these sides.
+func (c *Comparison) cheap() (n int) {
+	for _, s := range c.sides {
+		if s.why == "" && s.round <= cheapRound {
+			n++
+		}
+	}
+	return n
 }
 
 // turn is the order of the sides in a round: every other round goes backwards,

@@ -3,6 +3,7 @@ package compare
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -60,8 +61,8 @@ func (r *Report) head(b *strings.Builder, s Style) {
 	}
 	b.WriteString(s.bold("hutch compare: "+what) + "\n")
 	m := r.Machine
-	where := fmt.Sprintf("%s, %d processors, %s, %s; %s on %s; %d rounds of each side in turn",
-		m.Processor, m.Processors, size(m.MemoryBytes), m.Kernel, m.FileSystem, m.Disk, r.Rounds)
+	where := fmt.Sprintf("%s, %d processors, %s, %s; %s on %s; %s",
+		m.Processor, m.Processors, size(m.MemoryBytes), m.Kernel, m.FileSystem, m.Disk, r.rounds())
 	wrap(b, where, "", "", s.Width)
 	if m.Hypervisor {
 		wrap(b, "This machine is a virtual machine itself.", "", "", s.Width)
@@ -72,7 +73,36 @@ func (r *Report) head(b *strings.Builder, s Style) {
 	if r.Interrupted {
 		wrap(b, "Interrupted: this is what had been measured by then.", "", "", s.Width)
 	}
-	wrap(b, fmt.Sprintf("Medians with their quartiles; ratios to %s with their 95 %% interval. A difference within the noise is printed as none.", r.Reference), "", "", s.Width)
+	wrap(b, fmt.Sprintf("Medians with their quartiles; ratios to %s with their %s. A difference within the noise is printed as none.", r.Reference, r.interval()), "", "", s.Width)
+}
+
+// rounds says how often each side ran.
+func (r *Report) rounds() string {
+	said := fmt.Sprintf("%d rounds of each side in turn", r.Rounds)
+	if r.MoreRounds > r.Rounds {
+		said += fmt.Sprintf(", %d of those that are cheap", r.MoreRounds)
+	}
+	return said
+}
+
+// interval says what stands behind the ratios.
+func (r *Report) interval() string {
+	const usual = "95 % interval"
+	few, enough := false, false
+	for _, row := range r.Rows {
+		for _, c := range row.Cells {
+			if c.Ratio != nil {
+				few, enough = few || c.Ratio.Few, enough || !c.Ratio.Few
+			}
+		}
+	}
+	switch {
+	case few && enough:
+		return usual + ", or with a side of fewer than " + strconv.Itoa(fewRounds) + " rounds their whole range"
+	case few:
+		return fmt.Sprintf("whole range: fewer than %d rounds have no 95 %% interval", fewRounds)
+	}
+	return usual
 }
 
 // textRow shows one workload, a line a side, with a bar where there is room.
