@@ -79,7 +79,7 @@ run)
     (
       cd "$dir"
       AROUND="go tool test2json -t -p $package" as_user \
-        "$(binary "$package")" -test.v=test2json -test.timeout=10m -test.paniconexit0
+        "$(binary "$package")" -test.v=test2json -test.timeout=6m -test.paniconexit0
     ) 2>&1 || true
   done <"$work/packages"
   ;;
