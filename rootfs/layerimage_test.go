@@ -571,7 +571,7 @@ func TestErofsLoop(t *testing.T) {
 		t.Error("no loop device has the image")
 	}
 	unix.Close(tree)
-	for end := time.Now().Add(5 * time.Second); used(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); used(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the loop device stays")
 		}

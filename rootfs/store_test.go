@@ -405,7 +405,7 @@ func TestKilled(t *testing.T) {
 	}
 	drafts := func(n int) {
 		t.Helper()
-		for range 500 {
+		for range 6000 {
 			list, _ := os.ReadDir(store + "/tmp")
 			if len(list) == n {
 				return

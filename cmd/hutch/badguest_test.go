@@ -111,7 +111,7 @@ func (g *brokenOff) run(t *testing.T, sig unix.Signal, after time.Duration) time
 // have been shown a file of this run's, which the mounts of a box name.
 func (g *brokenOff) nothingLeft(t *testing.T, guests []int, when string) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		var left []int
 		for _, pid := range guests {
 			if !ended(pid) {

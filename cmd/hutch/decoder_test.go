@@ -28,7 +28,7 @@ func TestDecoderIsConfined(t *testing.T) {
 		want = append(want, "Uid:\t65534\t65534\t65534\t65534", "Gid:\t65534\t65534\t65534\t65534")
 	}
 	var status string
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		data, _ := os.ReadFile(proc + "status")
 		status = string(data)
 		missing := false

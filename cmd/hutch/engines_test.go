@@ -176,7 +176,7 @@ func endWith(t *testing.T, sig os.Signal, after time.Duration, args []string) {
 	if !hangs.Stop() {
 		t.Errorf("signalled after %v: hutch did not end", after)
 	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		left := slices.DeleteFunc(slices.Clone(guests), func(pid int) bool { return ended(pid) })
 		if len(left) == 0 {
 			return

@@ -99,7 +99,7 @@ func TestErofsImageInUse(t *testing.T) {
 		b.Process.Kill()
 		b.Wait()
 	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if status, out = hutch(t, nil, "image", "import", "-q", "--store-format", "dir", root, "erofs-in-use"); status == 0 {
 			break
 		}
@@ -110,7 +110,7 @@ func TestErofsImageInUse(t *testing.T) {
 	if left := imageMounts(t); left != "" {
 		t.Errorf("left: %s", left)
 	}
-	for end := time.Now().Add(10 * time.Second); len(imageLoops()) > 0; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); len(imageLoops()) > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("left: %s", imageLoops())
 		}

@@ -85,7 +85,7 @@ while True:
 	}
 	cmd.Process.Kill()
 	cmd.Wait()
-	for end := time.Now().Add(10 * time.Second); named(marker); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); named(marker); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the application outlived hutch")
 		}

@@ -289,7 +289,7 @@ func TestFetcherIsConfined(t *testing.T) {
 		t.Fatal(err)
 	}
 	var pull string
-	for end := time.Now().Add(10 * time.Second); pull == "" && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); pull == "" && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if r.asked.Load() > 0 {
 			pull = childNamed(cmd.Process.Pid, "hutch-pull")
 		}
@@ -321,7 +321,7 @@ func TestFetcherIsConfined(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd.Wait()
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		state, err := os.ReadFile("/proc/" + pull + "/stat")
 		if err != nil || strings.Contains(string(state), ") Z ") {
 			break

@@ -135,7 +135,7 @@ func interruptStart(t *testing.T, root string, sig syscall.Signal) bool {
 	cmd.Process.Signal(sig)
 	select {
 	case <-ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Fatal("the second signal did not end it")
 	}
 	r := readResult(t, file)

@@ -134,7 +134,7 @@ func TestNewbornDiesWithHutch(t *testing.T) {
 	defer f.Close()
 	cmd.Process.Signal(syscall.SIGKILL)
 	cmd.Wait()
-	for range 500 {
+	for range 6000 {
 		text := make([]byte, 512)
 		n, err := f.ReadAt(text, 0)
 		if err != nil && err != io.EOF || bytes.Contains(text[:n], []byte(") Z ")) {
@@ -149,7 +149,7 @@ func TestNewbornDiesWithHutch(t *testing.T) {
 func childOf(t *testing.T, pid int) int {
 	t.Helper()
 	name := "/proc/" + strconv.Itoa(pid) + "/task/" + strconv.Itoa(pid) + "/children"
-	for range 500 {
+	for range 6000 {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

@@ -106,7 +106,7 @@ func (p *person) types(text string) {
 func (p *person) sees(pattern string) string {
 	p.t.Helper()
 	re := regexp.MustCompile("(?s)" + pattern)
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		p.mu.Lock()
 		text := p.seen.String()
 		if at := re.FindStringIndex(text); at != nil {
@@ -134,7 +134,7 @@ func (p *person) modes() unix.Termios {
 // waitModes waits until the terminal is set as it was.
 func (p *person) waitModes(want unix.Termios) {
 	p.t.Helper()
-	for end := time.Now().Add(10 * time.Second); p.modes() != want; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); p.modes() != want; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			p.t.Fatalf("the terminal was left as %+v, and found as %+v", p.modes(), want)
 		}
@@ -148,7 +148,7 @@ func (p *person) ends() int {
 	go func() { p.cmd.Wait(); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(60 * time.Second):
 		p.t.Fatal("it does not end")
 	}
 	return p.cmd.ProcessState.ExitCode()

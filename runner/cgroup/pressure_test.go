@@ -51,7 +51,7 @@ func TestStalled(t *testing.T) {
 		defer c.Wait()
 		defer c.Process.Kill()
 	}
-	for end := time.Now().Add(15 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 		var u Usage
 		stalledUsage(d, &u)
 		if u.Stalled.CPU == nil || u.Stalled.Memory == nil || u.Stalled.IO == nil {

@@ -60,7 +60,7 @@ func visit(t *testing.T, stdout *os.File, act func(*strangeGuest)) (runner.Resul
 	select {
 	case e := <-done:
 		return e.r, e.err
-	case <-time.After(20 * time.Second):
+	case <-time.After(60 * time.Second):
 		g.Kill()
 		t.Fatal("the run does not end")
 		return runner.Result{}, nil
@@ -201,7 +201,7 @@ func TestShutWithoutCredit(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- inside.CopyIn(Stdout, r) }()
 	s := &host.sinks[Stdout]
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(time.Millisecond) {
 		s.mu.Lock()
 		full := s.unread == Window
 		s.mu.Unlock()
@@ -218,7 +218,7 @@ func TestShutWithoutCredit(t *testing.T) {
 	for _, c := range []chan error{done, out} {
 		select {
 		case <-c:
-		case <-time.After(10 * time.Second):
+		case <-time.After(60 * time.Second):
 			t.Fatal("a copy does not end")
 		}
 	}

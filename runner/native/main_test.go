@@ -306,7 +306,7 @@ func processes(mark string) []string {
 func noProcesses(t testing.TB, mark string) {
 	t.Helper()
 	var left []string
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if left = processes(mark); len(left) == 0 {
 			return
 		}

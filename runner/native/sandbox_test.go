@@ -71,7 +71,7 @@ func TestSandboxWithEndlessInput(t *testing.T) {
 		if result.ExitStatus() != 3 {
 			t.Errorf("%d", result.ExitStatus())
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Fatal("the run waits for its input")
 	}
 }

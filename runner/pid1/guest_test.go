@@ -102,7 +102,7 @@ func (g *bootedGuest) says(t *testing.T, want string) {
 	t.Helper()
 	select {
 	case <-g.ended:
-	case <-time.After(30 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Error("the guest does not end")
 	}
 	if got := g.console.String(); !strings.Contains(got, want) {
