@@ -41,7 +41,7 @@ func (s store) pull(ctx context.Context, ref Ref, opt Options) (*Root, error) {
 		return nil, err
 	}
 	defer program.Close()
-	c, err := registry.Start(ctx, program, registry.Open{
+	c, err := registry.Start(ctx, program, opt.OnThread, registry.Open{
 		Host: host, Repository: repository, PlainHTTP: opt.PlainHTTP, Stall: opt.Stall, Pause: opt.Pause,
 	})
 	if err != nil {

@@ -83,6 +83,9 @@ type Options struct {
 	// Puller opens the program that fetches from registries; see package
 	// registry. Without it nothing is fetched.
 	Puller func() (*os.File, error)
+	// OnThread, if not nil, is called on the thread that starts that program,
+	// just before: what threads have, programs inherit.
+	OnThread func()
 	// Format is how what has to be made in the store is kept. What is there in
 	// another one is made anew where it can be, else it is an error.
 	Format Format

@@ -3,10 +3,12 @@
 package confine
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -17,8 +19,9 @@ import (
 // nobody is a user without files of its own.
 const nobody = 65534
 
-// Self gives up, for all threads and for ever: root's identity, every
-// capability, new privileges, files (but for what is below readable, looked at
+// Self gives up, for all threads and for ever: the caller's environment but for
+// proxies, a life after that of the program that started it, root's identity,
+// every capability, new privileges, files (but for what is below readable, looked at
 // with the rights of nobody or of an unprivileged caller), and as far as the
 // kernel's Landlock goes, listening sockets and other processes. What an old
 // kernel lacks is left out; an identity that cannot be given up is an error. It
@@ -35,13 +38,7 @@ func Alone() error {
 }
 
 func self(connect bool, readable []string) error {
-	// Credential helpers have run; their secrets are of no use any more.
-	for _, e := range os.Environ() {
-		name, _, _ := strings.Cut(e, "=")
-		if !strings.HasSuffix(strings.ToUpper(name), "_PROXY") {
-			os.Unsetenv(name)
-		}
-	}
+	forget()
 	// It holds passwords: no core, no tracing by others of the same user.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("prctl: %w", err)
@@ -52,13 +49,57 @@ func self(connect bool, readable []string) error {
 			return fmt.Errorf("setrlimit: %w", err)
 		}
 	}
+	parent := os.Getppid()
 	if err := dropIdentity(); err != nil {
 		return err
+	}
+	// After that: a change of identity resets it, prctl(2).
+	if err := everywhere(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0); err != nil {
+		return fmt.Errorf("parent-death signal: %w", err)
+	}
+	if os.Getppid() != parent {
+		return errors.New("hutch is gone")
 	}
 	if err := everywhere(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0); err != nil {
 		return fmt.Errorf("no_new_privs: %w", err)
 	}
 	return landlock(connect, readable)
+}
+
+// forget takes the caller's variables away, and their bytes, where the kernel
+// has put them: credential helpers have run, and the secrets among them are of
+// no use any more. What is about proxies is read later.
+func forget() {
+	for _, e := range os.Environ() {
+		name, _, _ := strings.Cut(e, "=")
+		if !strings.HasSuffix(strings.ToUpper(name), "_PROXY") {
+			os.Unsetenv(name)
+		}
+	}
+	// What that leaves are the runtime's copies, package runtime's goenvs.
+	clear(initialEnvironment())
+}
+
+// initialEnvironment is between env_start and env_end of proc_pid_stat(5);
+// without a /proc it is empty.
+func initialEnvironment() []byte {
+	stat, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		return nil
+	}
+	// The name of the program, in parentheses, may hold anything.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	const start, end = 50 - 3, 51 - 3
+	if len(fields) <= end {
+		return nil
+	}
+	from, _ := strconv.ParseUint(fields[start], 10, 64)
+	to, _ := strconv.ParseUint(fields[end], 10, 64)
+	if from == 0 || to <= from {
+		return nil
+	}
+	address := uintptr(from)
+	return unsafe.Slice(*(**byte)(unsafe.Pointer(&address)), to-from)
 }
 
 func dropIdentity() error {

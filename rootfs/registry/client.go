@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"strings"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,8 +28,9 @@ type Client struct {
 // highFD is above what a new process gets, which must not cover the program.
 const highFD = 64
 
-// Start runs program, which may be a memfd, and opens a repository.
-func Start(ctx context.Context, program *os.File, o Open) (*Client, error) {
+// Start runs program, which may be a memfd, and opens a repository. It calls
+// onThread, if not nil, on the thread that starts it, just before.
+func Start(ctx context.Context, program *os.File, onThread func(), o Open) (*Client, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("socketpair: %w", err)
@@ -43,9 +47,16 @@ func Start(ctx context.Context, program *os.File, o Open) (*Client, error) {
 		return nil, fmt.Errorf("hutch-pull: %w", err)
 	}
 	defer unix.Close(fd)
+	runtime.LockOSThread()
+	if onThread != nil {
+		onThread()
+	}
 	p, err := os.StartProcess(fmt.Sprintf("/proc/self/fd/%d", fd), []string{"hutch-pull"}, &os.ProcAttr{
-		Dir: "/", Env: os.Environ(), Files: []*os.File{nil, nil, os.Stderr, theirs},
+		Dir: "/", Env: environment(os.Environ()), Files: []*os.File{nil, nil, os.Stderr, theirs},
+		// It ends by itself when its socket does, unless something keeps it from that.
+		Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
 	})
+	runtime.UnlockOSThread()
 	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("hutch-pull: %w", err)
@@ -61,6 +72,22 @@ func Start(ctx context.Context, program *os.File, o Open) (*Client, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// environment leaves out what is for the Go runtime of the caller's programs:
+// GODEBUG, for one, can take back what TLS has learned. The rest is for
+// credential helpers, which may want anything, and the program forgets it when
+// these have run.
+func environment(caller []string) []string {
+	env := []string{}
+	for _, e := range caller {
+		switch name, _, _ := strings.Cut(e, "="); name {
+		case "GODEBUG", "GOTRACEBACK", "GOGC", "GOMEMLIMIT", "GOMAXPROCS", "GORACE", "GOCOVERDIR":
+		default:
+			env = append(env, e)
+		}
+	}
+	return env
 }
 
 // Close ends the program.
