@@ -60,11 +60,12 @@ func (c *compilation) start(program *os.File) error {
 	}
 	defer unix.Close(p[0])
 	c.request = os.NewFile(uintptr(p[1]), "request")
-	var err error
-	c.pid, err = syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", program.Fd()), []string{"hutch-seccomp"}, &syscall.ProcAttr{
-		Env: []string{}, Files: []uintptr{uintptr(p[0]), c.filters.Fd(), c.words.Fd()},
+	return onOrdinaryThread(func() (err error) {
+		c.pid, err = syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", program.Fd()), []string{"hutch-seccomp"}, &syscall.ProcAttr{
+			Env: []string{}, Files: []uintptr{uintptr(p[0]), c.filters.Fd(), c.words.Fd()},
+		})
+		return err
 	})
-	return err
 }
 
 // Run says what is to be compiled and gives what was.

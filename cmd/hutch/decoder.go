@@ -55,7 +55,7 @@ func decode(format string, r io.Reader) (io.ReadCloser, error) {
 		// Something of its making may hold on to standard error.
 		WaitDelay: lastMoments,
 	}
-	if err := d.cmd.Start(); err != nil {
+	if err := onOrdinaryThread(d.cmd.Start); err != nil {
 		to.Close()
 		out.Close()
 		return nil, fmt.Errorf("hutch-decompress: %w", err)

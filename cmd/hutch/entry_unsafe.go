@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/signal"
 	"runtime"
 	"strconv"
 	"syscall"
@@ -25,9 +26,21 @@ var early bool
 // cpus is the mask of the processors that hutch was given.
 var cpus struct {
 	mask, narrow [1024]byte
-	size         uintptr // bytes of it that the kernel uses; 0: nothing was taken away
-	slack        uintptr // of timers, in nanoseconds, before
+	// back is what gives them back: every processor there is, where mask is what
+	// the control group leaves of these. The kernel remembers a mask that was
+	// asked for, sched_setaffinity(2): one of fewer would keep the application
+	// from those that the group is given later.
+	back  [1024]byte
+	size  uintptr // bytes of it that the kernel uses; 0: nothing was taken away
+	slack uintptr // of timers, in nanoseconds, before; 0: it is as it was
 }
+
+// ignored are the signals that hutch was started to ignore and the runtime
+// would catch. It leaves SIGHUP and SIGINT so.
+var ignored uint32
+
+// caught are those that hutch sends on.
+var caught = [...]int32{int32(unix.SIGTERM), int32(unix.SIGQUIT), int32(unix.SIGUSR1), int32(unix.SIGUSR2)}
 
 //lint:ignore U1000 hutch_entry calls it
 //go:nosplit
@@ -35,6 +48,7 @@ var cpus struct {
 func beforeRuntime(stack *uintptr) {
 	early = true
 	demandRoom()
+	noteIgnored()
 	size, _, errno := syscall.RawSyscall6(unix.SYS_SCHED_GETAFFINITY, 0, unsafe.Sizeof(cpus.mask), uintptr(unsafe.Pointer(&cpus.mask)), 0, 0, 0)
 	if errno != 0 {
 		size = 0
@@ -64,6 +78,31 @@ func demandRoom() {
 		text := said
 		syscall.RawSyscall6(unix.SYS_WRITE, 2, uintptr(unsafe.Pointer(unsafe.StringData(text))), uintptr(len(text)), 0, 0, 0)
 		syscall.RawSyscall6(unix.SYS_EXIT_GROUP, 125, 0, 0, 0, 0, 0)
+	}
+}
+
+// noteIgnored is for ignoreAgain.
+//
+//go:nosplit
+//go:norace
+func noteIgnored() {
+	for i := range caught {
+		var is sigaction
+		const ignore = 1
+		_, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(caught[i]), 0, uintptr(unsafe.Pointer(&is)), 8, 0, 0)
+		if errno == 0 && is.handler == ignore {
+			ignored |= 1 << caught[i]
+		}
+	}
+}
+
+// ignoreAgain has hutch go on ignoring what it was started to ignore, as by
+// trap ” TERM in a shell: it is then for nobody.
+func ignoreAgain() {
+	for _, sig := range caught {
+		if ignored&(1<<sig) != 0 {
+			signal.Ignore(syscall.Signal(sig))
+		}
 	}
 }
 
@@ -136,8 +175,11 @@ func narrow(size uintptr) {
 		}
 	}
 	setaffinity(0, size, &cpus.narrow[0])
-	cpus.slack, _, _ = syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_GET_TIMERSLACK, 0, 0, 0, 0, 0)
-	syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, 5_000_000, 0, 0, 0, 0)
+	slack, _, errno := syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_GET_TIMERSLACK, 0, 0, 0, 0, 0)
+	if errno == 0 && slack != 0 { // a realtime thread has none
+		syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, 5_000_000, 0, 0, 0, 0)
+		cpus.slack = slack
+	}
 	cpus.size = size
 }
 
@@ -155,12 +197,31 @@ func init() {
 		// what it was before, were it not told that this is wanted.
 		_ = syscall.Setrlimit(unix.RLIMIT_NOFILE, &noFile.limit)
 	}
+	if ignored != 0 {
+		ignoreAgain()
+	}
 	if cpus.size == 0 {
 		return
 	}
-	wholeThread()
+	usualSlack()
+	chooseBack()
 	if newborn.pid > 0 {
-		setaffinity(newborn.pid, cpus.size, &cpus.mask[0])
+		setaffinity(newborn.pid, cpus.size, &cpus.back[0])
+	}
+}
+
+// chooseBack gives this thread every processor, or those that hutch was given
+// where that are fewer, as with taskset(1), and chooses for the others.
+func chooseBack() {
+	for i := range cpus.size {
+		cpus.back[i] = 0xff
+	}
+	setaffinity(0, cpus.size, &cpus.back[0])
+	var got [1024]byte
+	_, _, errno := syscall.RawSyscall6(unix.SYS_SCHED_GETAFFINITY, 0, unsafe.Sizeof(got), uintptr(unsafe.Pointer(&got)), 0, 0, 0)
+	if errno != 0 || got != cpus.mask {
+		cpus.back = cpus.mask
+		setaffinity(0, cpus.size, &cpus.back[0])
 	}
 }
 
@@ -174,8 +235,23 @@ func ordinaryThread() {
 }
 
 func wholeThread() {
-	syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, cpus.slack, 0, 0, 0, 0)
-	setaffinity(0, cpus.size, &cpus.mask[0])
+	usualSlack()
+	setaffinity(0, cpus.size, &cpus.back[0])
+}
+
+func usualSlack() {
+	if cpus.slack != 0 {
+		syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, cpus.slack, 0, 0, 0, 0)
+	}
+}
+
+// onOrdinaryThread calls start, which starts a program, on a thread that has
+// nothing unusual to pass on.
+func onOrdinaryThread(start func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	ordinaryThread()
+	return start()
 }
 
 // manyThreads undoes the rest, for work that uses every processor.
@@ -187,7 +263,7 @@ func manyThreads() {
 	tasks, _ := os.ReadDir("/proc/self/task")
 	for _, t := range tasks {
 		if tid, err := strconv.Atoi(t.Name()); err == nil {
-			setaffinity(tid, cpus.size, &cpus.mask[0])
+			setaffinity(tid, cpus.size, &cpus.back[0])
 		}
 	}
 	runtime.GOMAXPROCS(0)

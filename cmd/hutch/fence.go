@@ -77,7 +77,7 @@ func (f *fence) Start(cmd *exec.Cmd) error {
 		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, fd
 	}
 	if len(f.tasks) == 0 {
-		return cmd.Start()
+		return onOrdinaryThread(cmd.Start)
 	}
 	result := make(chan error)
 	go f.startInside(cmd, result)
@@ -102,7 +102,7 @@ func (f *fence) startInside(cmd *exec.Cmd, result chan<- error) {
 			return
 		}
 	}
-	result <- cmd.Start()
+	result <- onOrdinaryThread(cmd.Start)
 	<-f.done
 }
 

@@ -20,10 +20,10 @@ import (
 
 // toBox is what pass knows.
 var toBox = struct {
-	pidfd   int32 // of the box's first process, or -1 before it is there
-	told    int32 // where the number of a signal is written for a box that is no process here, or -1
-	pending int32
-	late    int32 // a signal that came when the box was gone
+	pidfd   int32  // of the box's first process, or -1 before it is there
+	told    int32  // where the number of a signal is written for a box that is no process here, or -1
+	pending uint32 // the signals that came before either was there, bit N is signal N
+	late    int32  // a signal that came when the box was gone
 }{-1, -1, 0, 0}
 
 // lastWords is what is left to say when hutch ends by a signal in the middle of
@@ -98,28 +98,80 @@ const atCwd = ^uintptr(99) // AT_FDCWD, -100
 //go:nosplit
 //go:norace
 func pass(signal uintptr) {
-	sig := int32(signal)
+	if sig := int32(signal); !send(sig) && sig != int32(unix.SIGWINCH) {
+		keep(sig)
+	}
+}
+
+// send says whether there is a box to send sig to.
+//
+//go:nosplit
+//go:norace
+func send(sig int32) bool {
 	box, told := atomic.LoadInt32(&toBox.pidfd), atomic.LoadInt32(&toBox.told)
 	switch {
 	case box >= 0:
-		if _, _, errno := syscall.RawSyscall6(unix.SYS_PIDFD_SEND_SIGNAL, uintptr(box), signal, 0, 0, 0, 0); errno != 0 {
+		if _, _, errno := syscall.RawSyscall6(unix.SYS_PIDFD_SEND_SIGNAL, uintptr(box), uintptr(sig), 0, 0, 0, 0); errno != 0 {
 			atomic.StoreInt32(&toBox.late, sig)
 		}
 	case told >= 0:
 		b := byte(sig)
 		syscall.RawSyscall6(unix.SYS_WRITE, uintptr(told), uintptr(unsafe.Pointer(&b)), 1, 0, 0, 0)
-	case sig == int32(unix.SIGWINCH):
-	case atomic.LoadInt32(&toBox.pending) != 0:
+	default:
+		return false
+	}
+	return true
+}
+
+// keep has sig wait for the box. That may have come since pass looked for it,
+// and forward have sent on what waited: so who has added to that looks again.
+//
+//go:nosplit
+//go:norace
+func keep(sig int32) {
+	before := atomic.OrUint32(&toBox.pending, 1<<sig)
+	if atomic.LoadInt32(&toBox.pidfd) >= 0 || atomic.LoadInt32(&toBox.told) >= 0 {
+		sendPending()
+		return
+	}
+	if before != 0 {
 		// Asked twice while the box is still being made: a start that hangs, on
 		// a dead file server say, can be ended. The box dies with hutch.
 		sayLastWords(sig)
-		var usual sigaction
-		syscall.RawSyscall6(unix.SYS_RT_SIGACTION, signal, uintptr(unsafe.Pointer(&usual)), 0, 8, 0, 0)
-		tid, _, _ := syscall.RawSyscall6(unix.SYS_GETTID, 0, 0, 0, 0, 0, 0)
-		syscall.RawSyscall6(unix.SYS_TGKILL, rawPid(), tid, signal, 0, 0, 0)
-	default:
-		atomic.StoreInt32(&toBox.pending, sig)
+		dieOf(sig)
 	}
+}
+
+// sendPending sends on what waits for the box, each signal once, whoever else
+// does the same.
+//
+//go:nosplit
+//go:norace
+func sendPending() {
+	waiting := atomic.SwapUint32(&toBox.pending, 0)
+	for sig := int32(1); waiting != 0; sig++ {
+		if waiting&(1<<sig) != 0 {
+			waiting &^= 1 << sig
+			send(sig)
+		}
+	}
+}
+
+// dieOf ends hutch by sig. The first process of a PID namespace, as hutch is in
+// many a container, does not get signals that it has no handler for,
+// pid_namespaces(7): what it ends with then is what a shell would say.
+//
+//go:nosplit
+//go:norace
+func dieOf(sig int32) {
+	var usual sigaction
+	syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&usual)), 0, 8, 0, 0)
+	tid, _, _ := syscall.RawSyscall6(unix.SYS_GETTID, 0, 0, 0, 0, 0, 0)
+	syscall.RawSyscall6(unix.SYS_TGKILL, rawPid(), tid, uintptr(sig), 0, 0, 0)
+	this := uint64(1) << (sig - 1)
+	const unblock = 1
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unblock, uintptr(unsafe.Pointer(&this)), 0, 8, 0, 0)
+	syscall.RawSyscall6(unix.SYS_EXIT_GROUP, 128+uintptr(sig), 0, 0, 0, 0, 0)
 }
 
 // sigaction is struct sigaction of rt_sigaction(2), the kernel's.
@@ -131,8 +183,8 @@ type sigaction struct {
 func handlerAddress() (handler, restorer uintptr)
 
 // listen keeps the signals that an application may be sent by signalling
-// hutch, from before the box is there. What was ignored stays so: nohup(1)
-// ignores SIGHUP for us. The stack and the restart are what the Go runtime asks
+// hutch, from before the box is there. What was ignored stays so, see
+// ignoreAgain: nohup(1) ignores SIGHUP for us. The stack and the restart are what the Go runtime asks
 // of every handler that is not its own (package os/signal, "Go programs that
 // use cgo").
 func listen(terminal bool) {
@@ -172,19 +224,12 @@ func leaveWords(fd int, temp, name, head, tail string) {
 	lastWords.there = true
 }
 
-// passPending sends on what came before there was a box.
-func passPending() {
-	if sig := atomic.LoadInt32(&toBox.pending); sig != 0 {
-		pass(uintptr(sig))
-	}
-}
-
 // forward passes them on to box until hutch exits, also those that came
 // before it was there.
 func forward(box *runner.Sandbox) {
 	if p, ok := box.Process.(interface{ Pidfd() int }); ok {
 		atomic.StoreInt32(&toBox.pidfd, int32(p.Pidfd()))
-		passPending()
+		sendPending()
 		return
 	}
 	r, w, err := os.Pipe()
@@ -192,7 +237,7 @@ func forward(box *runner.Sandbox) {
 		return
 	}
 	atomic.StoreInt32(&toBox.told, int32(w.Fd()))
-	passPending()
+	sendPending()
 	go func() {
 		for b := make([]byte, 1); ; {
 			if n, err := r.Read(b); n == 0 || err != nil {

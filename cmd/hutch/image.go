@@ -100,7 +100,7 @@ func interruptible(f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	got := make(chan os.Signal, 1)
-	signal.Notify(got, passed(syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP)...)
+	notify(got, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP)
 	defer signal.Stop(got)
 	go func() {
 		select {
@@ -120,7 +120,7 @@ func interruptible(f func(ctx context.Context) error) error {
 
 func imageOptions(c *cli.Context) (rootfs.Options, error) {
 	opt := rootfs.Options{
-		Stdin: os.Stdin, Puller: puller, Platform: rootfs.Platform(c.String("platform")), PlainHTTP: c.Bool("plain-http"),
+		Stdin: os.Stdin, Puller: puller, OnThread: ordinaryThread, Platform: rootfs.Platform(c.String("platform")), PlainHTTP: c.Bool("plain-http"),
 		Format: rootfs.Format(c.String("store-format")),
 	}
 	if !c.Bool("quiet") {

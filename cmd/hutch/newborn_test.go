@@ -145,14 +145,24 @@ func TestNewbornDiesWithHutch(t *testing.T) {
 	t.Errorf("process %d outlives hutch", child)
 }
 
-// childOf waits until pid has a child.
+// childOf waits until the first thread of pid has a child.
 func childOf(t *testing.T, pid int) int {
 	t.Helper()
-	name := "/proc/" + strconv.Itoa(pid) + "/task/" + strconv.Itoa(pid) + "/children"
+	return childOfThread(t, pid, strconv.Itoa(pid))
+}
+
+// childOfThread is childOf for the threads that match a pattern.
+func childOfThread(t *testing.T, pid int, threads string) int {
+	t.Helper()
 	for range 6000 {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
+		names, err := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/" + threads + "/children")
+		if err != nil || names == nil {
+			t.Fatalf("process %d is gone, %v", pid, err)
+		}
+		var text []byte
+		for _, name := range names {
+			some, _ := os.ReadFile(name) // a thread may end
+			text = append(text, some...)
 		}
 		if f := strings.Fields(string(text)); len(f) > 0 {
 			child, err := strconv.Atoi(f[0])

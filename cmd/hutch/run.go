@@ -360,7 +360,7 @@ func (q *request) prepare() (*rootfs.Root, os.Signal, error) {
 	if q.ref, err = rootfs.Parse(q.root); err != nil {
 		return nil, nil, rootError(q.root, err)
 	}
-	opt := rootfs.Options{Stdin: os.Stdin, Puller: puller, Platform: rootfs.Platform(q.platform), PlainHTTP: q.plain, Format: rootfs.Format(q.format)}
+	opt := rootfs.Options{Stdin: os.Stdin, Puller: puller, OnThread: ordinaryThread, Platform: rootfs.Platform(q.platform), PlainHTTP: q.plain, Format: rootfs.Format(q.format)}
 	if root := rootfs.Stored(q.ref, opt); root != nil {
 		return root, nil, nil
 	}
@@ -370,7 +370,7 @@ func (q *request) prepare() (*rootfs.Root, os.Signal, error) {
 		var cancel func()
 		ctx, cancel = context.WithCancel(ctx)
 		defer cancel()
-		signal.Notify(c, passed(syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP)...)
+		notify(c, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP)
 		defer signal.Stop(c)
 		got := c
 		c = make(chan os.Signal, 1)
@@ -496,10 +496,20 @@ func dryRun(what string, spec *runner.Spec, engine *native.Engine) error {
 	return err
 }
 
-// passed leaves out what hutch was told to ignore: nohup(1) ignores SIGHUP
-// for us, and listening would undo that.
-func passed(list ...os.Signal) []os.Signal {
-	return slices.DeleteFunc(list, signal.Ignored)
+// notify is signal.Notify without what hutch was told to ignore: nohup(1)
+// ignores SIGHUP for us, and listening would undo that.
+func notify(c chan<- os.Signal, list ...os.Signal) {
+	if list = slices.DeleteFunc(list, signal.Ignored); len(list) > 0 { // an empty list stands for all
+		signal.Notify(c, list...)
+	}
+}
+
+// notifyContext is signal.NotifyContext, likewise.
+func notifyContext(list ...os.Signal) (context.Context, context.CancelFunc) {
+	if list = slices.DeleteFunc(list, signal.Ignored); len(list) > 0 {
+		return signal.NotifyContext(context.Background(), list...)
+	}
+	return context.WithCancel(context.Background())
 }
 
 func cacheDir() string {

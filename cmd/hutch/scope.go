@@ -20,7 +20,9 @@ func askScope(ctx context.Context, unit string, pid int) error {
 	var words bytes.Buffer
 	cmd := exec.CommandContext(ctx, fmt.Sprintf("/proc/self/fd/%d", program.Fd()), unit, strconv.Itoa(pid))
 	cmd.Args[0], cmd.Stderr = "hutch-scope", &words
-	err = cmd.Run()
+	if err = onOrdinaryThread(cmd.Start); err == nil {
+		err = cmd.Wait()
+	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Exited() && words.Len() > 0 {
 		return errors.New(strings.TrimSpace(words.String()))

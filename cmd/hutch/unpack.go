@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"os/signal"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -29,7 +27,7 @@ func unpackCommand() *cli.Command {
 				return err
 			}
 			defer f.Close()
-			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+			ctx, stop := notifyContext(syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
 			if _, err := rootfs.Unpack(ctx, f, c.Args().Get(1), rootfs.UnpackOptions{}); err != nil {
 				return &runner.Error{Stage: runner.StagePrepare, Step: fmt.Sprintf("unpack %s", c.Args().Get(0)), Err: err}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
 	"syscall"
 
@@ -241,7 +240,7 @@ func helperCommand() *cli.Command {
 			if info, err := dir.Stat(); err != nil || !info.IsDir() {
 				return misuse("it is for hutch itself", "standard input is not a directory")
 			}
-			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+			ctx, stop := notifyContext(syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
 			if strings.HasPrefix(c.Args().First(), "copy-") {
 				return helpCopy(ctx, c.Args().Slice())
