@@ -126,6 +126,8 @@ func addTree(ctx context.Context, dir, layer string) error {
 	return addDir(ctx, to, from)
 }
 
+// addDir adds what the directory to lacks of from, and what from hides of the
+// layers below it.
 func addDir(ctx context.Context, to, from int) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -146,6 +148,9 @@ func addDir(ctx context.Context, to, from int) error {
 			return fmt.Errorf("%s: %w", quoteOdd(n), err)
 		}
 	}
+	if err := markMerged(to, from); err != nil {
+		return err
+	}
 	return unix.UtimesNanoAt(to, "", []unix.Timespec{before.Atim, before.Mtim}, unix.AT_EMPTY_PATH)
 }
 
@@ -157,12 +162,14 @@ func addName(ctx context.Context, to, from int, name string) error {
 	err := unix.Fstatat(to, name, &have, unix.AT_SYMLINK_NOFOLLOW)
 	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
 	switch {
-	case err == nil && (!isDir || have.Mode&unix.S_IFMT != unix.S_IFDIR):
+	case err == nil && have.Mode&unix.S_IFMT != unix.S_IFDIR:
 		return nil // hidden
+	case err == nil && !isDir:
+		return hideBelow(to, name)
 	case err != nil && !errors.Is(err, unix.ENOENT):
 		return err
 	case err != nil && !isDir:
-		return unix.Linkat(from, name, to, name, 0)
+		return linkName(to, from, name, &st)
 	}
 	created := err != nil
 	if created {
@@ -189,6 +196,52 @@ func addName(ctx context.Context, to, from int, name string) error {
 		return err
 	}
 	return copyDirAttrs(sub, below)
+}
+
+// originUser is overlayfs's note of what a directory was copied up from; nothing
+// in it stands for an origin that is not known. A directory with it that lies over
+// no other is searched for whiteouts all the same, and does not show them.
+const originUser = "user.overlay.origin"
+
+// markMerged gives a directory what from was to overlayfs, now that all of from
+// is in it: what hid the layers below goes on doing so, and whiteouts that there
+// is nothing below for any more are not shown.
+func markMerged(to, from int) error {
+	origin := make([]byte, 256)
+	n, err := unix.Fgetxattr(from, originUser, origin)
+	if err == nil || !hasAttr(to, originUser) {
+		if err := unix.Fsetxattr(to, originUser, origin[:max(n, 0)], 0); err != nil {
+			return fmt.Errorf("%s: %w; the store's file system must keep this attribute", originUser, err)
+		}
+	}
+	if !opaque(from) {
+		return nil
+	}
+	if err := unix.Fsetxattr(to, opaqueUser, []byte("y"), 0); err != nil {
+		return fmt.Errorf("%s: %w", opaqueUser, err)
+	}
+	return nil
+}
+
+// linkName gives a file another name. The kernel makes of all whiteouts of an
+// overlay one file, which may have as many names as a file can have.
+func linkName(to, from int, name string, st *unix.Stat_t) error {
+	err := unix.Linkat(from, name, to, name, 0)
+	if errors.Is(err, unix.EMLINK) && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0 {
+		return unix.Mknodat(to, name, unix.S_IFCHR, 0)
+	}
+	return err
+}
+
+// hideBelow makes opaque a directory that stands where the layer below has a
+// whiteout or a file: what lies below those stays hidden.
+func hideBelow(to int, name string) error {
+	fd, err := unix.Openat(to, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Fsetxattr(fd, opaqueUser, []byte("y"), 0)
 }
 
 // copyDirAttrs gives a directory the owner, mode, attributes and times of another.
