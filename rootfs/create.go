@@ -171,7 +171,7 @@ func (u *unpacker) device(parent *dirNode, name string, h *header) error {
 	if h.kind == typeBlock {
 		mode = unix.S_IFBLK
 	}
-	if !u.owners.keep {
+	if !u.owners.keep || u.owners.kept {
 		u.stats.Devices++
 		return nil
 	}
@@ -248,7 +248,7 @@ func (u *unpacker) opaque(n *dirNode) error {
 	if err := unix.Fsetxattr(n.fd, opaqueUser, []byte("y"), 0); err != nil {
 		return fmt.Errorf("%s: %w; the store's file system must keep this attribute", opaqueUser, err)
 	}
-	if u.owners.keep {
+	if u.owners.keep && !u.owners.kept { // in a keep it would be copied up as any other
 		_ = unix.Fsetxattr(n.fd, opaqueTrusted, []byte("y"), 0) // EPERM to root of a user namespace
 	}
 	return nil

@@ -19,6 +19,8 @@ import (
 //	keep/NAME/meta.json   what it was made on
 //	keep/NAME/data/       upper and work of the overlay, or
 //	keep/NAME/disk.img    an ext4 with the two in it, where that caps them
+//	keep/NAME/image       what upper holds, for the guest that is running
+//	keep/NAME/merging     what a guest has written is being put in
 //
 // meta.json comes last, by a rename: what was killed on the way is made anew.
 const keepDir = "keep"
@@ -310,7 +312,7 @@ func (k *Keep) Remove() error {
 	if err := os.Remove(k.dir + "/meta.json"); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("keep %s: %w", k.Name, bare(err))
 	}
-	for _, rest := range [...]string{"/data", "/disk.img", "/disk.img.part", "/meta.json.part", "/lock"} {
+	for _, rest := range [...]string{"/data", "/disk.img", "/disk.img.part", "/image", "/image.part", "/merging", "/meta.json.part", "/lock"} {
 		if err := removePath(k.dir + rest); err != nil {
 			return fmt.Errorf("keep %s: %w", k.Name, err)
 		}
@@ -320,6 +322,52 @@ func (k *Keep) Remove() error {
 	}
 	return nil
 }
+
+// NewImage is a new file for KeptImage, which has no place yet.
+func (k *Keep) NewImage() (*os.File, error) {
+	f, err := os.OpenFile(k.dir+"/image.part", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("keep %s: %w", k.Name, bare(err))
+	}
+	return f, nil
+}
+
+// PlaceImage gives what NewImage made its place, where nobody writes to it any
+// more: the guest of a hutch that was killed may still be reading the one before.
+func (k *Keep) PlaceImage() (path string, err error) {
+	part := k.dir + "/image.part"
+	if err = os.Chmod(part, 0o400); err == nil {
+		err = os.Rename(part, k.dir+"/image")
+	}
+	if err != nil {
+		return "", fmt.Errorf("keep %s: %w", k.Name, bare(err))
+	}
+	return k.dir + "/image", nil
+}
+
+// DropImage removes what the two above have made.
+func (k *Keep) DropImage() {
+	_ = os.Remove(k.dir + "/image.part")
+	_ = os.Remove(k.dir + "/image")
+}
+
+// Merging notes that MergeKept is at work, or that it is not any more. A note
+// that is found stands for one that was killed.
+func (k *Keep) Merging(now bool) error {
+	var err error
+	if now {
+		err = os.WriteFile(k.dir+"/merging", nil, 0o600)
+	} else if err = os.Remove(k.dir + "/merging"); errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("keep %s: %w", k.Name, bare(err))
+	}
+	return nil
+}
+
+// WasMerging says that the note is there.
+func (k *Keep) WasMerging() bool { return exists(k.dir + "/merging") }
 
 // RemoveKept removes what boxes have written into an open Keep.Dir.
 func RemoveKept(dir *os.File) error { return removeAt(int(dir.Fd()), "data") }

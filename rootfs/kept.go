@@ -68,9 +68,9 @@ func KeptRoom(dir *os.File) (bytes, inodes int64, err error) {
 	bytes = int64(fs.Bavail) * fs.Bsize
 	bytes -= bytes/32 + 64<<10
 	if fs.Files > 0 {
-		inodes = max(int64(fs.Ffree), 1)
+		inodes = max(int64(fs.Ffree), 32) // with less than these two no box can be made
 	}
-	return max(bytes, 4<<10), inodes, nil
+	return max(bytes, 64<<10), inodes, nil
 }
 
 // MergeKept puts a layer over what is kept. A layer is what Pack writes, and of

@@ -16,6 +16,7 @@ type owners struct {
 	// permissions that the caller needs to read and to remove them.
 	keep     bool
 	uid, gid int64 // the caller's, which a new file has by itself
+	kept     bool  // see UnpackOptions
 }
 
 // ourOwners: an owner can be kept by who has CAP_CHOWN, in a user namespace
@@ -47,7 +48,7 @@ func hasChown() bool {
 // mode gives the permission bits that a file gets; need are the owner's bits
 // that it must have when the owner is not privileged.
 func (o owners) mode(m, need uint32) (mode uint32, changed bool) {
-	if o.keep || m&need == need {
+	if o.keep || o.kept || m&need == need {
 		return m, false
 	}
 	return m | need, true
@@ -63,7 +64,12 @@ func (o owners) chown(fd int, h *header, st *Stats) (bool, error) {
 	if h.uid == o.uid && h.gid == o.gid {
 		return false, nil
 	}
-	return true, o.unmapped(unix.Fchown(fd, int(h.uid), int(h.gid)), h)
+	err := unix.Fchown(fd, int(h.uid), int(h.gid))
+	if o.kept && errors.Is(err, unix.EINVAL) {
+		st.Owners++
+		return false, nil
+	}
+	return true, o.unmapped(err, h)
 }
 
 // count notes an owner that is not kept. Root's files are not counted: the
@@ -88,7 +94,10 @@ func (o owners) applyAt(dir int, name string, h *header, st *Stats) error {
 	if !o.keep {
 		o.count(h, st)
 	} else if h.uid != o.uid || h.gid != o.gid {
-		if err := o.unmapped(unix.Fchownat(dir, name, int(h.uid), int(h.gid), unix.AT_SYMLINK_NOFOLLOW), h); err != nil {
+		err := unix.Fchownat(dir, name, int(h.uid), int(h.gid), unix.AT_SYMLINK_NOFOLLOW)
+		if o.kept && errors.Is(err, unix.EINVAL) {
+			st.Owners++
+		} else if err := o.unmapped(err, h); err != nil {
 			return err
 		}
 	}

@@ -185,8 +185,10 @@ func openStream(ctx context.Context, r io.Reader, lim UnpackLimits, opt UnpackOp
 		s.sum.Write(b)
 		s.read.Add(int64(len(b)))
 	})
-	source := &feedReader{feed: s.raw}
-	d, format, err := Decompress(source)
+	d, format, err := io.ReadCloser(io.NopCloser(&feedReader{feed: s.raw})), "", error(nil)
+	if !opt.kept { // no decoder gets to see what a guest sends
+		d, format, err = Decompress(&feedReader{feed: s.raw})
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -43,6 +43,10 @@ type UnpackOptions struct {
 	// share the buffers and the writers that one alone would have.
 	Beside int
 
+	// kept: what a box has written to its root comes back to where it is kept.
+	// Modes stay as they are, owners that the caller has not become its own and
+	// are counted, and no device is made.
+	kept bool
 	// check looks at the whole before the directories get their modes; an
 	// error of its is Unpack's.
 	check func(Stats) error
@@ -148,6 +152,7 @@ const busyMost = 1 << 14
 func newUnpacker(ctx context.Context, root int, opt UnpackOptions) *unpacker {
 	u := &unpacker{ctx: ctx, opt: opt, lim: opt.Limits.withDefaults(), owners: ourOwners(), busy: map[place]struct{}{}}
 	u.tree.init(root)
+	u.owners.kept = opt.kept
 	if u.opt.Workers <= 0 {
 		u.opt.Workers = min(max(runtime.GOMAXPROCS(0), 2), 8)
 	}

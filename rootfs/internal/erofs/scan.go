@@ -120,6 +120,9 @@ func Scan(ctx context.Context, dir string) (*Tree, error) {
 	return t, nil
 }
 
+// Empty says that there is no name in the directory.
+func (t *Tree) Empty() bool { return len(t.all) == 1 }
+
 // Close lets go of the directory.
 func (t *Tree) Close() { unix.Close(t.fd) }
 
