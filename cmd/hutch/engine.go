@@ -26,6 +26,7 @@ type engineChoice struct {
 	accel  string
 	vcpus  int64
 	copy   guest.Copy
+	kept   string // an image, see showKept
 }
 
 // check refuses what no engine has.
@@ -60,13 +61,13 @@ func (c *engineChoice) engine(box *native.Engine) (runner.Engine, error) {
 	case "uml":
 		manyThreads()
 		filter, err := boxFilter("uml")
-		return &uml.Engine{Box: box, Filter: filter, Kernel: c.kernel, Kernels: umlKernels(), Cache: guestCache(), Guest: guestProgram, Copy: c.copy}, err
+		return &uml.Engine{Box: box, Filter: filter, Kernel: c.kernel, Kernels: umlKernels(), Cache: guestCache(), Guest: guestProgram, Copy: c.copy, Kept: c.kept}, err
 	case "kvm":
 		manyThreads()
 		filter, err := boxFilter("kvm")
 		return &kvm.Engine{
 			Box: box, Filter: filter, Accel: c.accel, VCPUs: int(c.vcpus),
-			Kernel: c.kernel, Kernels: kvmKernels(), Cache: guestCache(), Guest: guestProgram, Copy: c.copy,
+			Kernel: c.kernel, Kernels: kvmKernels(), Cache: guestCache(), Guest: guestProgram, Copy: c.copy, Kept: c.kept,
 		}, err
 	default:
 		return box, nil

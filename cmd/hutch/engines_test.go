@@ -28,9 +28,9 @@ var testEngines = [...]string{"native", "uml", "kvm --accel tcg"}
 //
 //	digest FILE    set DIGEST to the SHA-256 of the file
 //
-// the program run, which is hutch run --engine $ENGINE, and the condition
-// [memory]: memory can be limited here. The file noise holds some megabytes
-// that do not repeat.
+// the program run, which is hutch run --engine $ENGINE, whose name is $NAME, and
+// the conditions [memory], memory can be limited here, and [root] and [range] as
+// there. The file noise holds some megabytes that do not repeat.
 func TestEngines(t *testing.T) {
 	bin, err := filepath.Abs("../../bin")
 	if err != nil {
@@ -50,6 +50,7 @@ func TestEngines(t *testing.T) {
 						return err
 					}
 					env.Setenv("ENGINE", engine)
+					env.Setenv("NAME", name)
 					env.Setenv("HUTCH_KVM_KERNEL", os.Getenv("HUTCH_KVM_KERNEL"))
 					env.Setenv("PATH", filepath.Join(env.WorkDir, "bin")+":"+bin+":"+env.Getenv("PATH"))
 					if err := os.WriteFile(filepath.Join(env.WorkDir, "noise"), noise(3<<20), 0o644); err != nil {
@@ -63,8 +64,13 @@ func TestEngines(t *testing.T) {
 				RequireExplicitExec: true,
 				ContinueOnError:     true,
 				Condition: func(name string) (bool, error) {
-					if name == "memory" {
+					switch name {
+					case "memory":
 						return engine != "native" || canLimitMemory(), nil
+					case "root":
+						return os.Geteuid() == 0, nil
+					case "range":
+						return manyIDs(), nil
 					}
 					return false, fmt.Errorf("no such condition: %s", name)
 				},

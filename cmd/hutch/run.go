@@ -328,7 +328,7 @@ func (q *request) run() (runner.Result, error) {
 		q.terminal.close()
 		q.terminal = nil
 	}
-	if len(spec.CopyOut) == 0 && q.diff == "" {
+	if len(spec.CopyOut) == 0 && q.diff == "" && (q.kept == nil || q.choice.name == "native") {
 		return result, err
 	}
 	ctx, stop := afterwards()
@@ -336,6 +336,9 @@ func (q *request) run() (runner.Result, error) {
 	// Before the diff: it lets go of the box's file systems.
 	if err == nil {
 		err = q.copies.carryOut(ctx, spec, s.Process, &result)
+	}
+	if kerr := q.saveKept(ctx, spec, s.Process); err == nil {
+		err = kerr
 	}
 	if derr := q.writeDiff(ctx, spec, s.Process); err == nil {
 		err = derr

@@ -46,9 +46,6 @@ func (q *request) parseDiff() error {
 
 // takeUpper takes the place of the writes, before the run.
 func (q *request) takeUpper(root *rootfs.Root, spec *runner.Spec) error {
-	if q.choice.name != "native" && q.keep != "" {
-		return misuse("leave --engine out, or save what is written with --diff", "option --keep is of the native engine, not %s", q.choice.name)
-	}
 	spec.Root.Diff = q.diff != ""
 	if q.keep == "" {
 		return spec.Validate()
@@ -78,10 +75,21 @@ func (q *request) takeUpper(root *rootfs.Root, spec *runner.Spec) error {
 	}
 	q.kept, spec.Root.Keep = kept, kept.Path
 	q.engine.Hold(kept.Lock())
+	if err := q.sweepKept(spec); err != nil {
+		return err
+	}
+	if q.choice.name != "native" {
+		return q.showKept(spec)
+	}
 	return nil
 }
 
-func (q *request) release() { q.kept.Close() }
+func (q *request) release() {
+	if q.choice.kept != "" {
+		q.kept.DropImage()
+	}
+	q.kept.Close()
+}
 
 // upperError makes a hint of what stands behind a semicolon.
 func upperError(err error) error {
@@ -111,8 +119,8 @@ func (q *request) writeDiff(ctx context.Context, spec *runner.Spec, p runner.Pro
 
 // saveWritten saves what a box has written: a guest sends it as a layer.
 func saveWritten(ctx context.Context, spec *runner.Spec, p runner.Process, name string) error {
-	if g, ok := p.(interface{ Layer() (*os.File, error) }); ok {
-		layer, err := g.Layer()
+	if _, ok := p.(interface{ Layer() (*os.File, error) }); ok && spec.Root.Keep == "" {
+		layer, err := layerOf(p)
 		if err != nil {
 			return err
 		}
@@ -210,23 +218,27 @@ func umask() int {
 // helper runs a verb of helperCommand with the ids of a box; what it says on
 // standard error is its error.
 func helper(ctx context.Context, spec *runner.Spec, args []string, in, out *os.File) error {
+	_, err := helperSays(ctx, spec, args, in, out)
+	return err
+}
+
+// helperSays is helper, and what that says when all went well.
+func helperSays(ctx context.Context, spec *runner.Spec, args []string, in, out *os.File) (string, error) {
 	// A file, not a pipe: it may say nothing, or much, and nobody waits.
 	said, err := os.CreateTemp("", "hutch-helper-")
 	if err != nil {
-		return bare(err)
+		return "", bare(err)
 	}
 	os.Remove(said.Name())
 	defer said.Close()
 	err = native.Helper(ctx, spec, args, runner.Stdio{In: in, Out: out, Err: said})
-	if err == nil {
-		return nil
-	}
 	var words [4096]byte
 	n, _ := said.ReadAt(words[:], 0)
-	if text := strings.TrimSpace(string(words[:n])); text != "" {
-		return errors.New(strings.TrimPrefix(text, "hutch: "))
+	text := strings.TrimPrefix(strings.TrimSpace(string(words[:n])), "hutch: ")
+	if err != nil && text != "" {
+		return "", errors.New(text)
 	}
-	return err
+	return text, err
 }
 
 // helperCommand is what hutch does with the ids of a box, in a process of its
@@ -244,6 +256,9 @@ func helperCommand() *cli.Command {
 			defer stop()
 			if strings.HasPrefix(c.Args().First(), "copy-") {
 				return helpCopy(ctx, c.Args().Slice())
+			}
+			if work, ok := strings.CutPrefix(c.Args().First(), "keep-"); ok {
+				return helpKeep(ctx, work, c.Args().Get(1), dir)
 			}
 			switch strings.Join(c.Args().Slice(), " ") {
 			case "pack", "pack gz":

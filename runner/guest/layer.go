@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 
 	"hutch/runner"
 )
@@ -13,12 +14,21 @@ import (
 type layerFile struct {
 	*os.File
 	left   int64 // bytes that may still come
+	came   atomic.Int64
 	failed error
 }
 
 // layerSlack is what a layer may be larger than all that can be written: the
 // names and headers of many small files.
 const layerSlack = 1 << 30
+
+// Keep makes a Spec that keeps what is written into one for a guest, which sends
+// it as a layer.
+func Keep(s *runner.Spec) {
+	if s.Root.Keep != "" {
+		s.Root.Keep, s.Root.Diff = "", true
+	}
+}
 
 // newLayerFile is nil where the Spec does not want the layer.
 func newLayerFile(s *runner.Spec) (*layerFile, error) {
@@ -39,7 +49,17 @@ func (l *layerFile) Write(p []byte) (int, error) {
 	if l.left -= int64(len(p)); l.left < 0 {
 		return 0, fmt.Errorf("the guest sends more than it can have written")
 	}
-	return l.File.Write(p)
+	n, err := l.File.Write(p)
+	l.came.Add(int64(n))
+	return n, err
+}
+
+// arrived is how many bytes have come. Of no file it is 0.
+func (l *layerFile) arrived() int64 {
+	if l == nil {
+		return 0
+	}
+	return l.came.Load()
 }
 
 // Layer is what the application has written, as a layer's tar, once Wait has

@@ -13,19 +13,26 @@ import (
 const LayerType = "erofs"
 
 // Layers are the block images of a root's layers.
-type Layers struct{ images []*rootfs.BlockImage }
+type Layers struct {
+	kept   string
+	images []*rootfs.BlockImage
+}
 
 // PrepareLayers finds or makes an image of every directory, in order, in the
-// store ("" is the default one). max is how many disks the engine's guests can
-// have. Close it when the guest is gone.
-func PrepareLayers(ctx context.Context, dirs []string, store string, max int) (*Layers, error) {
+// store ("" is the default one). kept, if not empty, is an image that is on top of
+// them. max is how many disks the engine's guests can have. Close it when the
+// guest is gone.
+func PrepareLayers(ctx context.Context, kept string, dirs []string, store string, max int) (*Layers, error) {
+	if kept != "" {
+		max--
+	}
 	if len(dirs) > max {
 		return nil, &runner.Error{
 			Stage: runner.StagePrepare, Step: fmt.Sprintf("the root has %d layers; a guest of this engine takes %d disks", len(dirs), max),
 			Hint: "unpack it into one directory first, or use --engine native",
 		}
 	}
-	l := &Layers{}
+	l := &Layers{kept: kept}
 	for _, dir := range dirs {
 		image, err := rootfs.NewBlockImage(ctx, dir, rootfs.Options{Store: store})
 		if err != nil {
@@ -37,11 +44,13 @@ func PrepareLayers(ctx context.Context, dirs []string, store string, max int) (*
 	return l, nil
 }
 
-// Paths are the files of the images.
-func (l *Layers) Paths() []string {
-	paths := make([]string, len(l.images))
-	for i, image := range l.images {
-		paths[i] = image.Path
+// Paths are the files of the images, the topmost first.
+func (l *Layers) Paths() (paths []string) {
+	if l.kept != "" {
+		paths = append(paths, l.kept)
+	}
+	for _, image := range l.images {
+		paths = append(paths, image.Path)
 	}
 	return paths
 }

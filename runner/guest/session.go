@@ -324,6 +324,9 @@ func (s *Session) Stopped() <-chan struct{} { return s.stopped }
 // killWithin is how long the guest has to end the box by itself and report.
 const killWithin = 2 * time.Second
 
+// saveWithin is how long it may take in all where what was written is wanted.
+const saveWithin = time.Minute
+
 // Kill ends the box: first the guest is asked to, so that it can say what the
 // application used, then the guest itself is ended.
 func (s *Session) Kill() error {
@@ -335,14 +338,28 @@ func (s *Session) Kill() error {
 		return s.m.Process.Kill()
 	}
 	go s.conn.Send(Kill, 0, nil)
-	go func() {
+	go s.killLate()
+	return nil
+}
+
+// killLate kills the guest when it does not report in time. While what the
+// application has written comes, it has some more.
+func (s *Session) killLate() {
+	last := time.After(saveWithin)
+	for seen := int64(0); ; {
 		select {
 		case <-s.ended:
+			return
+		case <-last:
 		case <-time.After(killWithin):
-			s.m.Process.Kill()
+			if now := s.layer.arrived(); now > seen {
+				seen = now
+				continue
+			}
 		}
-	}()
-	return nil
+		s.m.Process.Kill()
+		return
+	}
 }
 
 // drainPatience is how long a run that was killed waits for a reader.

@@ -41,6 +41,9 @@ type Engine struct {
 	Guest func() (io.ReadCloser, error)
 	// Init is a file to take in its place.
 	Init string
+	// Kept is the image of what is kept of earlier runs, see rootfs.KeptImage; empty:
+	// nothing is. What is written comes back as a layer where the Spec keeps it.
+	Kept string
 	// Copy is what is copied in and out where the Spec says so.
 	Copy guest.Copy
 	// Boot and Answer bound how long a guest may take, as in guest.Machine.
@@ -81,7 +84,7 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 	if err := e.check(); err != nil {
 		return nil, err
 	}
-	layers, err := guest.PrepareLayers(ctx, lowers(s), e.Store, pciDevices)
+	layers, err := guest.PrepareLayers(ctx, e.Kept, lowers(s), e.Store, pciDevices)
 	if err != nil {
 		return nil, err
 	}

@@ -211,7 +211,7 @@ func TestKernelSeesItsBoxOnly(t *testing.T) {
 	e := newEngine(t)
 	e.Init = badInit(t, "look")
 	image := func() string {
-		layers, err := guest.PrepareLayers(t.Context(), spec.Root.Lowers, e.Store, maxDisks)
+		layers, err := guest.PrepareLayers(t.Context(), "", spec.Root.Lowers, e.Store, maxDisks)
 		if err != nil {
 			t.Fatal(err)
 		}
