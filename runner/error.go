@@ -3,6 +3,8 @@ package runner
 import (
 	"errors"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // The exit statuses of hutch's own, as env(1) and timeout(1) have them.
@@ -57,8 +59,17 @@ func ExitStatus(err error) int {
 	return ExitHutch
 }
 
-// Hint is the advice that err carries, or "".
+// Hint is the advice that err carries, or "". Where err is that a limit of the
+// caller's is reached, in whatever was being done, that is what it is about.
 func Hint(err error) string {
+	switch {
+	case errors.Is(err, unix.EMFILE):
+		return "raise the limit of open files: ulimit -n 1024"
+	case errors.Is(err, unix.ENFILE):
+		return "the machine has too many open files: close some, or as root raise the sysctl fs.file-max"
+	case errors.Is(err, unix.EFBIG):
+		return "raise the limit of the size of files: ulimit -f unlimited"
+	}
 	var e *Error
 	if errors.As(err, &e) {
 		return e.Hint

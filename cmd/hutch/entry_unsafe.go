@@ -62,23 +62,96 @@ func beforeRuntime(stack *uintptr) {
 	spare()
 }
 
-// demandRoom ends hutch where the runtime would, with a stack trace: it
-// reserves addresses, of which it uses few. Measured: 0.85 to 1.25 and from 1.4
-// GB do.
+// leastRoom is what Go needs to start, of limits that end it with a stack trace
+// or a segmentation fault. To add one: the resource, the least that does, with
+// what was measured, and what is said below that.
+var leastRoom = [...]struct {
+	resource uintptr
+	least    uint64
+	said     string
+}{
+	// It reserves addresses, of which it uses few: 0.85 to 1.25 and from 1.4 GB do.
+	{
+		unix.RLIMIT_AS, 1400 << 20,
+		"hutch: the limit of virtual memory (ulimit -v) is too low: Go reserves 1.4 GB of addresses, and uses little of them\n" +
+			"hint: ulimit -v unlimited; --memory limits what the box uses\n",
+	},
+	// From 74 MB a directory runs; a tar takes more.
+	{
+		unix.RLIMIT_DATA, 128 << 20,
+		"hutch: the limit of data (ulimit -d) is too low: Go maps 74 MB to start, and uses little of them\n" +
+			"hint: ulimit -d unlimited, or 131072 and more; --memory limits what the box uses\n",
+	},
+	// The first thread's is used up to 64 KB below where it starts.
+	{
+		unix.RLIMIT_STACK, 128 << 10,
+		"hutch: the limit of the stack (ulimit -s) is too low: Go uses 64 KB of it beside the arguments and the environment\n" +
+			"hint: ulimit -s 8192\n",
+	},
+}
+
+// demandRoom ends hutch where the runtime would, in words.
 //
 //go:nosplit
 //go:norace
 func demandRoom() {
-	const least = 1400 << 20
-	const said = "hutch: the limit of virtual memory (ulimit -v) is too low: Go reserves 1.4 GB of addresses, and uses little of them\n" +
-		"hint: ulimit -v unlimited; --memory limits what the box uses\n"
 	var room syscall.Rlimit
-	_, _, errno := syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_AS, 0, uintptr(unsafe.Pointer(&room)), 0, 0)
-	if errno == 0 && room.Cur < least {
-		text := said
-		syscall.RawSyscall6(unix.SYS_WRITE, 2, uintptr(unsafe.Pointer(unsafe.StringData(text))), uintptr(len(text)), 0, 0, 0)
-		syscall.RawSyscall6(unix.SYS_EXIT_GROUP, 125, 0, 0, 0, 0, 0)
+	for i := range leastRoom {
+		_, _, errno := syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, leastRoom[i].resource, 0, uintptr(unsafe.Pointer(&room)), 0, 0)
+		if errno == 0 && room.Cur < leastRoom[i].least {
+			fail(leastRoom[i].said)
+		}
 	}
+	_, _, errno := syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NPROC, 0, uintptr(unsafe.Pointer(&room)), 0, 0)
+	if errno == 0 && room.Cur < fewProcesses && !roomForThreads() {
+		fail(noProcess)
+	}
+}
+
+// noProcess is said where the runtime would not find the threads it needs.
+const noProcess = "hutch: there are too many processes for the limit of this user's (ulimit -u), or of the control group around hutch (pids.max): hutch needs 7 and more\n" +
+	"hint: end some, or raise that limit; --pids limits those of the box\n"
+
+// fewProcesses is a limit from which on hutch finds out too late that it is
+// used up, rather than taking 0.3 ms to look.
+const fewProcesses = 256
+
+// roomForThreads says whether as many processes as hutch has threads and box may
+// come into being: each has a child and waits for it, up to the last.
+//
+//go:nosplit
+//go:norace
+func roomForThreads() bool {
+	const wanted, all = 7, 0x40000000 // __WALL, wait(2)
+	for depth := 0; depth < wanted; depth++ {
+		// No signal at its end: a caller that ignores SIGCHLD would take it away.
+		child, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, unix.CLONE_VFORK, 0, 0, 0, 0, 0)
+		if errno == 0 && child == 0 {
+			continue
+		}
+		var status uint32
+		if errno == 0 {
+			_, _, errno = syscall.RawSyscall6(unix.SYS_WAIT4, child, uintptr(unsafe.Pointer(&status)), all, 0, 0, 0)
+		}
+		enough := errno == 0 && status == 0
+		if depth == 0 {
+			return enough
+		}
+		end := uintptr(0)
+		if !enough {
+			end = 1
+		}
+		syscall.RawSyscall6(unix.SYS_EXIT_GROUP, end, 0, 0, 0, 0, 0)
+	}
+	syscall.RawSyscall6(unix.SYS_EXIT_GROUP, 0, 0, 0, 0, 0, 0)
+	return true
+}
+
+//go:nosplit
+//go:norace
+func fail(said string) {
+	syscall.RawSyscall6(unix.SYS_WRITE, 2, uintptr(unsafe.Pointer(unsafe.StringData(said))), uintptr(len(said)), 0, 0, 0)
+	syscall.RawSyscall6(unix.SYS_EXIT_GROUP, 125, 0, 0, 0, 0, 0)
 }
 
 // noteIgnored is for ignoreAgain.

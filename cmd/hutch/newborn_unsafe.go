@@ -125,6 +125,9 @@ func birth() {
 	newborn.pid = bear(flags, top, &newborn.pidfd, &newborn.running)
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
 	if newborn.pid < 0 {
+		if newborn.pid == -int(unix.EAGAIN) {
+			fail(noProcess) // nor would the runtime find one for its threads
+		}
 		newborn.pid = 0
 		syscall.RawSyscall6(unix.SYS_CLOSE, self, 0, 0, 0, 0, 0)
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"hutch/runner"
 )
 
@@ -50,6 +52,8 @@ func (s *Session) fate(end runner.Result) (what, remedy string) {
 		return "could not load its modules", "they must be those of exactly its kernel: install them anew, or name another kernel with --kernel"
 	case s.console.Says("Out of memory and no killable processes", "System is deadlocked on memory", "Out of memory: compulsory panic_on_oom"):
 		return "ran out of memory", s.given("it had %d MiB for its kernel, process 1 and the application: --memory gives more")
+	case s.console.Says("start_userspace : clone failed"):
+		return "had no process left on the host, where a User Mode Linux guest has one for each of its own", "raise ulimit -u, or pids.max of the control group around hutch"
 	case s.console.Says("Kernel panic - not syncing"):
 		return "panicked", otherKernel
 	case end.Signal == "SIGXFSZ":
@@ -58,12 +62,30 @@ func (s *Session) fate(end runner.Result) (what, remedy string) {
 		return "was killed on the host, by " + end.Signal,
 			s.given("most likely there was no memory for its %d MiB: free some, raise the limit of the control group that hutch runs in, or give it less with --memory")
 	case end.Signal != "":
+		if low := lowLimit(); low != "" {
+			return "crashed with " + end.Signal, low
+		}
 		return "crashed with " + end.Signal, otherKernel
 	case end.ExitCode != nil && *end.ExitCode != 0:
 		return fmt.Sprintf("ended itself with status %d", *end.ExitCode), otherKernel
 	default:
 		return "powered itself off", otherKernel
 	}
+}
+
+// lowLimit is what to do where the caller limits the memory of programs, which
+// those of guests cannot tell themselves.
+func lowLimit() string {
+	for _, l := range [...]struct {
+		resource int
+		flag     string
+	}{{unix.RLIMIT_DATA, "-d"}, {unix.RLIMIT_AS, "-v"}} {
+		var now unix.Rlimit
+		if err := unix.Getrlimit(l.resource, &now); err == nil && now.Cur != unix.RLIM_INFINITY {
+			return fmt.Sprintf("most likely it had no memory: it may use %d MiB, ulimit %s; ulimit %[2]s unlimited", now.Cur>>20, l.flag)
+		}
+	}
+	return ""
 }
 
 // complaint is why the emulator did not start the guest, or nil.

@@ -81,8 +81,6 @@ func hintErrno(err error) string {
 		return "a limit of namespaces or of memory is reached: see sysctl user.max_mnt_namespaces and free memory, or raise --disk"
 	case errors.Is(err, unix.ENOMEM):
 		return "the machine or the cgroup is out of memory"
-	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
-		return "too many open files: raise ulimit -n"
 	case errors.Is(err, unix.EAGAIN):
 		return "too many processes: raise ulimit -u, or pids.max of the control group around hutch"
 	case errors.Is(err, unix.ENOSYS):
@@ -91,6 +89,15 @@ func hintErrno(err error) string {
 		return "hutch doctor says what this machine allows"
 	}
 	return "hutch doctor says what this machine can do"
+}
+
+// exhausted are the errnos of limits, which say nothing about the program.
+func exhausted(errno syscall.Errno) bool {
+	switch errno {
+	case unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE:
+		return true
+	}
+	return false
 }
 
 // explainExec finds out why execve failed, by looking at the layers: the box
@@ -102,7 +109,7 @@ func (b *box) explainExec(errno syscall.Errno) error {
 			Hint: "the profile's landlock.execute, or without that its landlock.read, has to name it, a script's interpreter and a program's loader; or its mode does not allow it",
 		}
 	}
-	if e := b.spec.ExplainExec(); e != nil {
+	if e := b.spec.ExplainExec(); e != nil && !exhausted(errno) {
 		return e
 	}
 	e := &runner.Error{Stage: runner.StageExec, Step: "execute " + b.spec.Command[0], Err: errno, Exit: runner.ExitNotExecutable}

@@ -164,7 +164,7 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 	m.Release = layers.Close
 	p, err := guest.Start(ctx, m, config, stdio)
 	if err != nil {
-		return nil, err
+		return nil, fewProcesses(err)
 	}
 	return p, nil
 }

@@ -1,6 +1,7 @@
 package uml
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -62,6 +63,25 @@ func (l *layout) fits() error {
 		Hint: "ulimit -f unlimited; or give the guest less with --memory",
 	}
 }
+
+// fewProcesses adds to an error of the guest's that it may be of the host's making:
+// what has no process there answers that no memory is left.
+func fewProcesses(err error) error {
+	var e *runner.Error
+	var r unix.Rlimit
+	switch {
+	case !errors.As(err, &e), !errors.Is(err, unix.ENOMEM) && !errors.Is(err, unix.EAGAIN):
+		return err
+	case unix.Getrlimit(unix.RLIMIT_NPROC, &r) != nil, r.Cur >= manyProcesses:
+		return err
+	}
+	told := *e
+	told.Hint = fmt.Sprintf("most likely a limit of the caller's: for each process of the guest there is one here, and there may be %d, ulimit -u", r.Cur)
+	return &told
+}
+
+// manyProcesses is more than a guest without a memory to speak of has.
+const manyProcesses = 4096
 
 // translate is the Spec with the guest's paths, and what is behind them.
 func (l *layout) translate(s *runner.Spec) *guest.Config {
