@@ -78,6 +78,9 @@ func rows() []row {
 		{"uml-small-run", "uml, small kernel: run DIR /bin/true", "ms", absolute, 260, 0, 21, withSmallUML(umlTime((*bench).wallMilliseconds))},
 		{"uml-small-alone", "the same, against the small kernel alone", "ms", ratio, 2, 0, 21, withSmallUML(umlWhole)},
 		{"uml-prepare", "uml: before the guest starts", "ms", absolute, 30, 0, 11, umlPrepare},
+		// For information: the image of 100 MiB that are kept; then also that they are all written anew.
+		{"uml-keep", "uml, small kernel: --keep with 100 MiB in it", "ms", difference, 0, 0, 11, withSmallUML(guestKeep("true"))},
+		{"uml-keep-write", "the same, all of it written anew", "ms", difference, 0, 0, 5, withSmallUML(guestKeep(writeKept))},
 		{"uml-memory", "uml: PSS over the guest's memory", "MiB", absolute, 15, 0, 5, umlMemory},
 		// 100 MB/s is 10.7 s.
 		{"uml-output", "uml: 1 GiB of standard output", "s", absolute, 10.7, 0, 3, umlOutput},

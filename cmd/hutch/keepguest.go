@@ -61,10 +61,9 @@ func (q *request) saveKept(ctx context.Context, spec *runner.Spec, p runner.Proc
 	if q.kept == nil || q.choice.name == "native" {
 		return nil
 	}
-	const before = "what is kept is what it was before the run"
 	layer, err := layerOf(p)
 	if err != nil {
-		return q.keepError(err, before)
+		return q.keepError(err, asBefore)
 	}
 	defer layer.Close()
 	dir, err := keptDir(spec.Root.Keep)
@@ -73,9 +72,19 @@ func (q *request) saveKept(ctx context.Context, spec *runner.Spec, p runner.Proc
 		err = q.merge(ctx, spec, dir, layer)
 	}
 	if err != nil {
-		return q.keepError(interruptedOr(ctx, err), before)
+		return q.keepError(interruptedOr(ctx, err), asBefore)
 	}
 	return nil
+}
+
+const asBefore = "what is kept is what it was before the run"
+
+// keptAsBefore says so, beside how a guest was lost.
+func keptAsBefore(err error) error {
+	if e := (*runner.Error)(nil); errors.As(err, &e) {
+		e.Hint = strings.TrimSuffix(asBefore+"; "+e.Hint, "; ")
+	}
+	return err
 }
 
 func layerOf(p runner.Process) (*os.File, error) {

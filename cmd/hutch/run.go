@@ -339,6 +339,8 @@ func (q *request) run() (runner.Result, error) {
 	}
 	if kerr := q.saveKept(ctx, spec, s.Process); err == nil {
 		err = kerr
+	} else if kerr != nil {
+		err = keptAsBefore(err)
 	}
 	if derr := q.writeDiff(ctx, spec, s.Process); err == nil {
 		err = derr
