@@ -2,6 +2,7 @@ package runner
 
 import (
 	"errors"
+	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -69,6 +70,9 @@ func Hint(err error) string {
 		return "the machine has too many open files: close some, or as root raise the sysctl fs.file-max"
 	case errors.Is(err, unix.EFBIG):
 		return "raise the limit of the size of files: ulimit -f unlimited"
+	}
+	if p := (*os.PathError)(nil); errors.As(err, &p) && strings.HasPrefix(p.Path, "/proc/self/") && unix.Access("/proc/self", unix.F_OK) != nil {
+		return "mount /proc"
 	}
 	var e *Error
 	if errors.As(err, &e) {

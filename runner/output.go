@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"errors"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -52,18 +53,21 @@ func (c *OutputCap) Exceeded() bool {
 // relay copies what comes out of from to the descriptor of to, as far as c
 // lets it pass, and drops the rest, so that the writer never waits. It ends
 // when nobody can write any more, or when the reader has gone: then the
-// writer's next write ends in SIGPIPE, as in a pipe of the shell's.
-func (c *OutputCap) relay(to *os.File, from *os.File) {
+// writer's next write ends in SIGPIPE, as in a pipe of the shell's. It says what
+// ended it but the end of what comes.
+func (c *OutputCap) relay(to *os.File, from *os.File) error {
 	defer from.Close()
 	buf := make([]byte, 64<<10) // a pipe's own size, pipe(7)
 	fd := int(to.Fd())
 	for {
 		n, err := from.Read(buf)
-		if m := c.Take(n); m > 0 && !writeAll(fd, buf[:m]) {
-			return
+		if m := c.Take(n); m > 0 {
+			if werr := writeAll(fd, buf[:m]); werr != nil {
+				return werr
+			}
 		}
 		if err != nil {
-			return
+			return nil
 		}
 	}
 }
@@ -71,7 +75,7 @@ func (c *OutputCap) relay(to *os.File, from *os.File) {
 // writeAll writes to a descriptor that may be non-blocking. Not through
 // os.File, which ends the whole process when standard output is a pipe that
 // nobody reads (package os/signal, "SIGPIPE").
-func writeAll(fd int, data []byte) bool {
+func writeAll(fd int, data []byte) error {
 	for len(data) > 0 {
 		n, err := unix.Write(fd, data)
 		switch err {
@@ -81,10 +85,39 @@ func writeAll(fd int, data []byte) bool {
 		case unix.EAGAIN:
 			unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
 		default:
-			return false
+			return err
 		}
 	}
-	return true
+	return nil
+}
+
+// Unwritten keeps what has kept output from being written.
+type Unwritten struct {
+	mu  sync.Mutex
+	err error
+}
+
+// Note takes the error of a write. That nobody reads any more, EPIPE, that a
+// terminal has gone, EIO, or the run is over, is no mistake.
+func (u *Unwritten) Note(err error) {
+	if err == nil || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.EIO) || errors.Is(err, os.ErrClosed) {
+		return
+	}
+	if p := (*os.PathError)(nil); errors.As(err, &p) {
+		err = p.Err
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.err == nil {
+		u.err = err
+	}
+}
+
+// Err is the first that was noted, or nil.
+func (u *Unwritten) Err() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.err
 }
 
 // capped is a writer that counts.

@@ -160,15 +160,15 @@ func environment(image []string, profile map[string]string, flags []string) []st
 // lastWins keeps the last value of each variable, in the order in which they
 // were first named.
 func lastWins(env []string) []string {
-	out := make([]string, 0, len(env)+1)
+	out, at := make([]string, 0, len(env)+1), make(map[string]int, len(env))
 	for _, e := range env {
 		k, _, _ := strings.Cut(e, "=")
-		i := slices.IndexFunc(out, func(o string) bool { return strings.HasPrefix(o, k+"=") })
-		if i < 0 {
-			out = append(out, e)
-		} else {
+		i, known := at[k]
+		if known {
 			out[i] = e
+			continue
 		}
+		at[k], out = len(out), append(out, e)
 	}
 	return out
 }

@@ -33,6 +33,8 @@ type Sandbox struct {
 	output  *OutputCap // nil without a limit
 	stop    chan struct{}
 	watched sync.WaitGroup
+	// unwritten is of what is copied here.
+	unwritten Unwritten
 	// ended and why are the limit that ended the run, if one did.
 	ended Cause
 	why   string
@@ -165,7 +167,8 @@ func (s *Sandbox) outputTo(to io.Writer, after *[]*os.File) (*os.File, error) {
 	}
 	*after = append(*after, w)
 	s.copies.Go(func() {
-		io.Copy(to, r)
+		_, err := io.Copy(to, r)
+		s.unwritten.Note(err)
 		r.Close() // a writer that fails ends the application with SIGPIPE
 	})
 	return w, nil
@@ -179,14 +182,16 @@ func (s *Sandbox) cappedOutput(to io.Writer, after *[]*os.File) (*os.File, error
 	}
 	*after = append(*after, w)
 	s.copies.Go(func() {
+		var err error
 		switch to := to.(type) {
 		case *os.File:
-			s.output.relay(to, r)
+			err = s.output.relay(to, r)
 		case nil:
-			io.Copy(capped{s.output, io.Discard}, r)
+			_, err = io.Copy(capped{s.output, io.Discard}, r)
 		default:
-			io.Copy(capped{s.output, to}, r)
+			_, err = io.Copy(capped{s.output, to}, r)
 		}
+		s.unwritten.Note(err)
 		r.Close()
 	})
 	return w, nil
@@ -225,6 +230,20 @@ func (s *Sandbox) Wait() (Result, error) {
 	}
 	explainEnd(&r, s.Spec)
 	return r, err
+}
+
+// Unwritten is why output of the application's that was copied did not arrive,
+// after Wait; nil where it did, or where nobody wanted it any more. What was
+// handed over the application has written itself, and knows.
+func (s *Sandbox) Unwritten() error {
+	err := s.unwritten.Err()
+	if p, ok := s.Process.(interface{ Unwritten() error }); ok && err == nil {
+		err = p.Unwritten()
+	}
+	if err == nil {
+		return nil
+	}
+	return &Error{Stage: StageRun, Step: "write what the application has written", Err: err, Hint: "have it go where there is room; some of it is lost"}
 }
 
 // drainPatience is how long a run that was ended at its time waits for a reader.

@@ -31,13 +31,14 @@ func (s *Sandbox) fromTerminal(master *os.File) {
 			n = s.output.Take(n)
 		}
 		if n > 0 && !gone {
+			var werr error
 			if f, ok := s.Stdout.(*os.File); ok {
-				gone = !writeAll(int(f.Fd()), buf[:n])
+				werr = writeAll(int(f.Fd()), buf[:n])
 			} else {
-				_, werr := s.Stdout.Write(buf[:n])
-				gone = werr != nil
+				_, werr = s.Stdout.Write(buf[:n])
 			}
-			if gone {
+			if gone = werr != nil; gone {
+				s.unwritten.Note(werr)
 				// As a terminal that is closed: its session gets SIGHUP.
 				s.Process.Signal(unix.SIGHUP)
 			}

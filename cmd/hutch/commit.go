@@ -39,7 +39,7 @@ func imageCommit(c *cli.Context) error {
 			return imageError(kept.Name, err)
 		}
 		defer root.Close()
-		fmt.Println(root.Digest)
+		fmt.Fprintln(show, root.Digest)
 		return nil
 	})
 }

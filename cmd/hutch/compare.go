@@ -169,7 +169,7 @@ func checkNames(x *compare.Comparison) error {
 }
 
 func listWorkloads() error {
-	row := func(name, group, about string) { fmt.Printf("%-18s %-14s %s\n", name, group, about) }
+	row := func(name, group, about string) { fmt.Fprintf(show, "%-18s %-14s %s\n", name, group, about) }
 	row("start-first", "start", "until the first instruction, and until the end, of the smallest program")
 	for _, k := range work.Kinds() {
 		row(k.Name, k.Group, k.About)
@@ -229,7 +229,7 @@ func writeReport(c *cli.Context, r *compare.Report) error {
 	}
 	if c.String("json") != "-" && c.String("html") != "-" {
 		style := compare.Style{Width: terminalWidth(), Color: isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == ""}
-		if err := r.WriteText(os.Stdout, style); err != nil {
+		if err := r.WriteText(show, style); err != nil {
 			return err
 		}
 	}
@@ -243,7 +243,7 @@ func writeReport(c *cli.Context, r *compare.Report) error {
 // a whole file or none.
 func writeWhole(name string, write func(io.Writer) error) error {
 	if name == "-" {
-		return write(os.Stdout)
+		return write(show)
 	}
 	f, err := os.CreateTemp(filepath.Dir(name), ".hutch-")
 	if err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -25,7 +24,7 @@ func doctorCommand() *cli.Command {
 			facts := host.Probe(c.Context)
 			list := append(append(facts.List(), limitFacts()...), guestFacts()...)
 			if c.Bool("json") {
-				e := json.NewEncoder(os.Stdout)
+				e := json.NewEncoder(show)
 				e.SetIndent("", "  ")
 				return e.Encode(list)
 			}
@@ -45,11 +44,11 @@ func printFact(f host.Fact) {
 	if !f.Have {
 		mark = "no "
 	}
-	fmt.Printf("%s  %-22s %s\n", mark, f.Name, f.Value)
+	fmt.Fprintf(show, "%s  %-22s %s\n", mark, f.Name, f.Value)
 	if f.Reason != "" {
-		fmt.Printf("     why: %s\n", f.Reason)
+		fmt.Fprintf(show, "     why: %s\n", f.Reason)
 	}
 	if f.Remedy != "" && !f.Have {
-		fmt.Printf("     do:  %s\n", f.Remedy)
+		fmt.Fprintf(show, "     do:  %s\n", f.Remedy)
 	}
 }

@@ -47,6 +47,9 @@ var caught = [...]int32{int32(unix.SIGTERM), int32(unix.SIGQUIT), int32(unix.SIG
 //go:norace
 func beforeRuntime(stack *uintptr) {
 	early = true
+	if lent(stack) {
+		fail(notLent)
+	}
 	demandRoom()
 	noteIgnored()
 	size, _, errno := syscall.RawSyscall6(unix.SYS_SCHED_GETAFFINITY, 0, unsafe.Sizeof(cpus.mask), uintptr(unsafe.Pointer(&cpus.mask)), 0, 0, 0)
@@ -60,6 +63,51 @@ func beforeRuntime(stack *uintptr) {
 		narrow(size)
 	}
 	spare()
+}
+
+// notLent is said of a hutch that would do for its caller what only its owner
+// may: it binds, reads and writes what it is told to.
+const notLent = "hutch: this file is set-user-ID or set-group-ID, or has capabilities, and would lend them to everyone\n" +
+	"hint: chmod u-s,g-s and setcap -r it; ordinary users need no privilege, and who does not trust them with hutch's has sudo\n"
+
+// lent says whether the file of hutch has given it rights that its caller has
+// not. AT_SECURE, getauxval(3), alone does not: a security module says that too.
+//
+//go:nosplit
+//go:norace
+func lent(stack *uintptr) bool {
+	word := func(i uintptr) uintptr {
+		return *(*uintptr)(unsafe.Add(unsafe.Pointer(stack), i*unsafe.Sizeof(i)))
+	}
+	at := 1 + *stack + 1 // behind the count and the arguments
+	for word(at) != 0 {
+		at++ // the environment
+	}
+	var uid, euid, gid, egid, secure uintptr
+	for at++; word(at) != 0; at += 2 {
+		switch value := word(at + 1); word(at) {
+		case 11:
+			uid = value
+		case 12:
+			euid = value
+		case 13:
+			gid = value
+		case 14:
+			egid = value
+		case 23:
+			secure = value
+		}
+	}
+	if secure == 0 {
+		return false
+	}
+	if uid != euid || gid != egid {
+		return true
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	_, _, errno := syscall.RawSyscall6(unix.SYS_CAPGET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&sets)), 0, 0, 0, 0)
+	return uid != 0 && (errno != 0 || sets[0].Permitted|sets[1].Permitted != 0)
 }
 
 // leastRoom is what Go needs to start, of limits that end it with a stack trace
@@ -185,6 +233,9 @@ var noFile struct {
 	spared bool
 }
 
+// closedStreams says which of the standard streams hutch was started without.
+var closedStreams [3]bool
+
 // spare keeps the runtime from what it does at each start for those who will
 // want it: looking through /proc/self/mountinfo for the processor limit of the
 // control group, which one scheduler has no use for, and whose files it cannot
@@ -195,10 +246,12 @@ var noFile struct {
 //go:norace
 func spare() {
 	runtime.MemProfileRate = 0
-	for fd := range uintptr(3) {
-		if _, _, errno := syscall.RawSyscall6(unix.SYS_FCNTL, fd, unix.F_GETFD, 0, 0, 0, 0); errno != 0 {
-			return // the runtime opens /dev/null in the place of a standard stream that is closed
-		}
+	for fd := range closedStreams {
+		_, _, errno := syscall.RawSyscall6(unix.SYS_FCNTL, uintptr(fd), unix.F_GETFD, 0, 0, 0, 0)
+		closedStreams[fd] = errno != 0
+	}
+	if closedStreams[0] || closedStreams[1] || closedStreams[2] {
+		return // the runtime opens /dev/null there
 	}
 	if _, _, errno := syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, 0, uintptr(unsafe.Pointer(&noFile.limit)), 0, 0); errno != 0 {
 		return

@@ -39,7 +39,7 @@ Compiled filters that are older than a month go too.`,
 func gcGroups() error {
 	removed, err := cgroup.Sweep(true)
 	for _, path := range removed {
-		fmt.Println("removed control group " + path)
+		fmt.Fprintln(show, "removed control group "+path)
 	}
 	if err != nil {
 		return &runner.Error{Stage: runner.StageRun, Step: "remove control groups", Err: err, Hint: "run it as the user that the group belongs to, or as root"}
@@ -51,7 +51,7 @@ func gcGroups() error {
 func gcStore() error {
 	stats, err := rootfs.GC("", rootfs.GCOptions{Keep: -1})
 	if stats.Temporaries > 0 {
-		fmt.Printf("removed %d half-unpacked roots\n", stats.Temporaries)
+		fmt.Fprintf(show, "removed %d half-unpacked roots\n", stats.Temporaries)
 	}
 	if err != nil {
 		return &runner.Error{Stage: runner.StageRun, Step: "clean the store", Err: err, Hint: "it is cleaned by the user that it belongs to"}
@@ -68,7 +68,7 @@ func gcFilters() error {
 	defer cache.Close()
 	removed, err := cache.Prune()
 	if removed > 0 {
-		fmt.Printf("removed %d old filters and profiles\n", removed)
+		fmt.Fprintf(show, "removed %d old filters and profiles\n", removed)
 	}
 	if err != nil {
 		return &runner.Error{Stage: runner.StageRun, Step: "clean the cache of filters", Err: err, Hint: "remove it by hand, and run hutch gc again"}
@@ -80,7 +80,7 @@ func gcFilters() error {
 func gcCopies() error {
 	removed, err := copyRecords().Sweep()
 	for _, path := range removed {
-		fmt.Println("removed half a copy, " + path)
+		fmt.Fprintln(show, "removed half a copy, "+path)
 	}
 	if err != nil {
 		return &runner.Error{Stage: runner.StageRun, Step: "remove half a copy", Err: err, Hint: "remove it by hand, and run hutch gc again"}

@@ -159,7 +159,7 @@ func imagePull(c *cli.Context) error {
 			if err != nil {
 				return imageError(ref.String(), err)
 			}
-			fmt.Println(root.Digest)
+			fmt.Fprintln(show, root.Digest)
 			root.Close()
 		}
 		return nil
@@ -188,7 +188,7 @@ func imageImport(c *cli.Context) error {
 			return imageError(c.Args().Get(0), err)
 		}
 		defer root.Close()
-		fmt.Println(root.Digest)
+		fmt.Fprintln(show, root.Digest)
 		return nil
 	})
 }
@@ -207,7 +207,7 @@ func imageList(c *cli.Context) error {
 		}
 		return printJSON(list)
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(show, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tID\tPLATFORM\tSIZE\tLAYERS\tFORMAT\tUSED")
 	for _, img := range list {
 		names := img.Names
@@ -234,7 +234,7 @@ func formats(img rootfs.Image) string {
 }
 
 func printJSON(v any) error {
-	e := json.NewEncoder(os.Stdout)
+	e := json.NewEncoder(show)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
 }
@@ -315,11 +315,11 @@ func imageGC(c *cli.Context) error {
 	if err != nil {
 		return imageError("", err)
 	}
-	fmt.Printf("removed %d images, %d trees (%s) and %d leftovers; %s stay", st.Images, st.Entries, humanSize(st.Bytes), st.Temporaries, humanSize(st.Left))
+	fmt.Fprintf(show, "removed %d images, %d trees (%s) and %d leftovers; %s stay", st.Images, st.Entries, humanSize(st.Bytes), st.Temporaries, humanSize(st.Left))
 	if st.Busy > 0 {
-		fmt.Printf(", %d that would have gone are in use", st.Busy)
+		fmt.Fprintf(show, ", %d that would have gone are in use", st.Busy)
 	}
-	fmt.Println()
+	fmt.Fprintln(show)
 	return nil
 }
 
@@ -337,9 +337,9 @@ func imageVerify(c *cli.Context) error {
 			if d.Removed {
 				did = "; removed"
 			}
-			fmt.Printf("%s: %s (%s)%s\n", d.Entry, printable(d.What), printable(strings.Join(d.Images, ", ")), did)
+			fmt.Fprintf(show, "%s: %s (%s)%s\n", d.Entry, printable(d.What), printable(strings.Join(d.Images, ", ")), did)
 		}
-		fmt.Printf("%d images and %d trees (%s): %d damaged\n", v.Images, v.Layers, humanSize(v.Bytes), len(v.Damaged))
+		fmt.Fprintf(show, "%d images and %d trees (%s): %d damaged\n", v.Images, v.Layers, humanSize(v.Bytes), len(v.Damaged))
 		if len(v.Damaged) > 0 {
 			return exit(1)
 		}

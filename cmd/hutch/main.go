@@ -55,6 +55,7 @@ hutch profile ls | show | check | diff | convert | learn
 hutch doctor
 hutch gc`,
 		Version:                version + " (commit " + commit + ")",
+		Writer:                 show,
 		HideHelpCommand:        true,
 		UseShortOptionHandling: false,
 		Commands:               []*cli.Command{runCommand(), imageCommand(), doctorCommand(), profileCommand(), gcCommand(), unpackCommand(), keepCommand(), helperCommand(), compareCommand(), workCommand()},

@@ -56,11 +56,11 @@ func printWrapped(first, rest, text string) {
 		case i == 0:
 			line += word
 		case len([]rune(line))+1+len([]rune(word)) > width:
-			fmt.Println(line)
+			fmt.Fprintln(show, line)
 			line = rest + word
 		default:
 			line += " " + word
 		}
 	}
-	fmt.Println(line)
+	fmt.Fprintln(show, line)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -238,7 +237,7 @@ func (l *lesson) write(to *resultFile, p *profiles.Profile, r runner.Result, not
 		return err
 	}
 	if to == nil {
-		_, err := os.Stdout.Write(out.Bytes())
+		_, err := show.Write(out.Bytes())
 		return err
 	}
 	if err := to.put(out.Bytes()); err != nil {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -69,7 +68,7 @@ func profileShow() *cli.Command {
 			if err := e.Encode(&b, p); err != nil {
 				return err
 			}
-			_, err = os.Stdout.WriteString(colourTOML(b.String()))
+			_, err = show.WriteString(colourTOML(b.String()))
 			return err
 		},
 	}
@@ -83,11 +82,11 @@ func showFilter(p *profiles.Profile) error {
 	if f == nil {
 		return misuse("give it a table [seccomp], or extend base", "profile %s has no filter", p.Name)
 	}
-	return seccomp.Disassemble(os.Stdout, f)
+	return seccomp.Disassemble(show, f)
 }
 
 func writeJSON(value any) error {
-	e := json.NewEncoder(os.Stdout)
+	e := json.NewEncoder(show)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	return e.Encode(value)
@@ -181,7 +180,7 @@ func profileList() *cli.Command {
 				return writeJSON(list)
 			}
 			for _, e := range list {
-				fmt.Printf("%s %s\n", paint(bold, fmt.Sprintf("%-10s", e.Name)), e.Description)
+				fmt.Fprintf(show, "%s %s\n", paint(bold, fmt.Sprintf("%-10s", e.Name)), e.Description)
 			}
 			return nil
 		},
@@ -228,7 +227,7 @@ func printDiff(a, b string, list []profiles.Difference) {
 	last := ""
 	for _, d := range list {
 		if d.Kind != last {
-			fmt.Println(paint(colours[d.Kind], fmt.Sprintf("%s %s %s:", b, heads[d.Kind], a)))
+			fmt.Fprintln(show, paint(colours[d.Kind], fmt.Sprintf("%s %s %s:", b, heads[d.Kind], a)))
 			last = d.Kind
 		}
 		if len(d.Calls) == 0 {
@@ -239,6 +238,6 @@ func printDiff(a, b string, list []profiles.Difference) {
 		printWrapped("      ", "      ", d.Text)
 	}
 	if len(list) == 0 {
-		fmt.Printf("%s and %s allow the same.\n", a, b)
+		fmt.Fprintf(show, "%s and %s allow the same.\n", a, b)
 	}
 }

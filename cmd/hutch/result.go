@@ -27,6 +27,8 @@ func openResult(arg string) (*resultFile, error) {
 	switch {
 	case arg == "":
 		return nil, nil
+	case arg == "-" && closedStreams[1]:
+		return nil, misuse("name a file, or leave standard output open", "option --result: standard output is closed")
 	case arg == "-":
 		return &resultFile{f: os.Stdout}, nil
 	case strings.HasPrefix(arg, "fd:"):

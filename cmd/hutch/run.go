@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -155,6 +156,7 @@ func (q *request) settings() []setting {
 func (q *request) action(args []string, table []setting) error {
 	q.prepareEngine()
 	if err := q.parse(args, table); err != nil {
+		err = noDirectory(err)
 		q.result.write(runner.Result{}, err) // the command line is told first of what is wrong
 		return err
 	}
@@ -162,10 +164,11 @@ func (q *request) action(args []string, table []setting) error {
 		q.engine.Uncounted()
 	}
 	if q.showSchema {
-		_, err := os.Stdout.WriteString(runner.ResultSchema)
+		_, err := show.WriteString(runner.ResultSchema)
 		return err
 	}
 	result, err := q.run()
+	err = noDirectory(err)
 	if q.dryRun != "" {
 		return err
 	}
@@ -319,6 +322,7 @@ func (q *request) run() (runner.Result, error) {
 	}
 	slim()
 	result, err := s.Wait()
+	unwritten := s.Unwritten()
 	result.Timing.PrepareSeconds = prepared.Seconds()
 	if q.kept != nil && !q.kept.Capped {
 		result.Enforced.Missing = append(result.Enforced.Missing, "disk")
@@ -329,7 +333,7 @@ func (q *request) run() (runner.Result, error) {
 		q.terminal = nil
 	}
 	if len(spec.CopyOut) == 0 && q.diff == "" && (q.kept == nil || q.choice.name == "native") {
-		return result, err
+		return result, cmp.Or(err, unwritten)
 	}
 	ctx, stop := afterwards()
 	defer stop()
@@ -345,7 +349,7 @@ func (q *request) run() (runner.Result, error) {
 	if derr := q.writeDiff(ctx, spec, s.Process); err == nil {
 		err = derr
 	}
-	return result, err
+	return result, cmp.Or(err, unwritten)
 }
 
 // interrupted is the result of a run that a signal ended before its start.
@@ -486,18 +490,18 @@ func (q *request) loadProfile() (*profiles.Profile, seccomp.Filter, error) {
 
 func dryRun(what string, spec *runner.Spec, engine *native.Engine) error {
 	if what == "spec" {
-		e := json.NewEncoder(os.Stdout)
+		e := json.NewEncoder(show)
 		e.SetIndent("", "  ")
 		return e.Encode(spec)
 	}
 	if what == "syscalls" {
-		return engine.WriteSyscalls(os.Stdout, spec)
+		return engine.WriteSyscalls(show, spec)
 	}
 	p, err := engine.Plan(spec)
 	if err != nil {
 		return err
 	}
-	_, err = p.WriteTo(os.Stdout)
+	_, err = p.WriteTo(show)
 	return err
 }
 

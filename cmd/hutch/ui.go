@@ -22,6 +22,35 @@ import (
 	"hutch/runner"
 )
 
+// show is standard output, for what a verb was asked to show. It remembers what
+// went wrong: a full disk is no reason to end well.
+var show = &output{}
+
+type output struct{ err error }
+
+func (o *output) Write(b []byte) (int, error) { return o.WriteString(string(b)) }
+
+func (o *output) WriteString(s string) (n int, err error) {
+	if closedStreams[1] {
+		err = errors.New("it is closed") // the runtime has put /dev/null there
+	} else {
+		n, err = os.Stdout.WriteString(s)
+	}
+	if o.err == nil {
+		o.err = bare(err)
+	}
+	return n, err
+}
+
+// failed is err, or that what was to be shown was not, where err is no other mistake.
+func (o *output) failed(err error) error {
+	var status exit
+	if o.err == nil || err != nil && !errors.As(err, &status) && !errors.Is(err, o.err) {
+		return err
+	}
+	return &runner.Error{Stage: runner.StageRun, Step: "write to standard output", Err: o.err, Hint: "have it go where there is room: it was not shown in full"}
+}
+
 // An exit carries the application's status through the cli library.
 type exit int
 
@@ -29,6 +58,7 @@ func (e exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 // exitStatus prints err, if it is one, and says what to exit with.
 func exitStatus(err error) int {
+	err = noDirectory(show.failed(err))
 	if err == nil {
 		return 0
 	}
@@ -42,6 +72,18 @@ func exitStatus(err error) int {
 	}
 	printError(err)
 	return runner.ExitStatus(err)
+}
+
+// noDirectory says in words what getwd(2) failed at.
+func noDirectory(err error) error {
+	var call *os.SyscallError
+	if !errors.As(err, &call) || call.Syscall != "getwd" {
+		return err
+	}
+	return &runner.Error{
+		Stage: runner.StageResolve, Step: strings.Replace(err.Error(), call.Error(), "the working directory is gone", 1),
+		Hint: "cd to a directory that is there, or give full paths",
+	}
 }
 
 func printError(err error) {

@@ -54,6 +54,9 @@ func (s *Session) fate(end runner.Result) (what, remedy string) {
 		return "ran out of memory", s.given("it had %d MiB for its kernel, process 1 and the application: --memory gives more")
 	case s.console.Says("start_userspace : clone failed"):
 		return "had no process left on the host, where a User Mode Linux guest has one for each of its own", "raise ulimit -u, or pids.max of the control group around hutch"
+	case s.console.Says("check_ptrace :", "ptrace: Operation not permitted"):
+		return "could not trace its own processes, as User Mode Linux does",
+			"whoever traces hutch, strace -f or a debugger, keeps it from that; or the sysctl kernel.yama.ptrace_scope is 3: use --engine native"
 	case s.console.Says("Kernel panic - not syncing"):
 		return "panicked", otherKernel
 	case end.Signal == "SIGXFSZ":

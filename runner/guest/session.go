@@ -63,6 +63,8 @@ type Session struct {
 	stopped chan struct{}
 	copies  sync.WaitGroup
 	reading sync.WaitGroup
+
+	unwritten runner.Unwritten
 	// out says that files are to be copied out, waiting that the guest is there
 	// for them; interrupted, that nobody wants them any more.
 	out, waiting bool
@@ -254,13 +256,28 @@ func (s *Session) greet(config *Config, alive func()) error {
 func (s *Session) pump() {
 	// Not waited for: whoever writes to our standard input may never end.
 	go s.conn.CopyIn(Stdin, s.stdio.In)
-	s.copies.Go(func() { s.conn.CopyOut(s.stdio.Out, Stdout) })
-	s.copies.Go(func() { s.conn.CopyOut(s.stdio.Err, Stderr) })
+	s.copies.Go(func() { s.conn.CopyOut(noting{s.stdio.Out, &s.unwritten}, Stdout) })
+	s.copies.Go(func() { s.conn.CopyOut(noting{s.stdio.Err, &s.unwritten}, Stderr) })
 	if s.layer != nil {
 		s.copies.Go(func() { s.layer.failed = s.conn.CopyOut(s.layer, FilesOut) })
 	}
 	go s.watch()
 }
+
+// noting is a stream that notes what goes wrong with it.
+type noting struct {
+	*os.File
+	unwritten *runner.Unwritten
+}
+
+func (n noting) Write(p []byte) (int, error) {
+	written, err := n.File.Write(p)
+	n.unwritten.Note(err)
+	return written, err
+}
+
+// Unwritten is why output did not arrive, see runner.Sandbox.
+func (s *Session) Unwritten() error { return s.unwritten.Err() }
 
 // watch asks the guest from time to time whether it still runs.
 func (s *Session) watch() {

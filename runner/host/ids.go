@@ -251,3 +251,9 @@ func Newuidmap() Fact {
 	}
 	return f
 }
+
+// Traced says whether another process traces this one, ptrace(2).
+func Traced() bool {
+	tracer := statusField(selfStatus(), "TracerPid")
+	return tracer != "" && tracer != "0"
+}

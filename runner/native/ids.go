@@ -229,8 +229,12 @@ func helperError(path string, err error, said string) error {
 	if said = strings.TrimSpace(said); said != "" {
 		err = fmt.Errorf("%w: %s", err, said)
 	}
+	hint := "check your lines in /etc/subuid and /etc/subgid, or use --id-map single"
+	if host.Traced() {
+		hint = "who traces hutch, strace -f or a debugger, takes the privilege of such programs away: trace it as root, or use --id-map single"
+	}
 	return &runner.Error{
 		Stage: runner.StageStart, Step: "map the box's ids: " + path, Err: err,
-		Hint: "check your lines in /etc/subuid and /etc/subgid, or use --id-map single",
+		Hint: hint,
 	}
 }
