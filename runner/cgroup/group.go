@@ -328,7 +328,7 @@ func (g *Group) RemoveEmpty() bool {
 
 // Remove removes the group's directories, with whatever groups were made
 // below them. The kernel refuses while a process is inside; that is retried
-// for half a second, because the last ones may still be dying. It may be
+// for two seconds, because the last ones may still be dying. It may be
 // called twice, and on nil.
 func (g *Group) Remove() error {
 	if g == nil {

@@ -167,8 +167,9 @@ func subgroups(path string) []string {
 	return names
 }
 
-// removePatience bounds removeTree.
-const removePatience = 500 * time.Millisecond
+// removePatience bounds removeTree: whoever was killed has to get a processor
+// once more before it is gone, which takes its time on a busy machine.
+const removePatience = 2 * time.Second
 
 // removeTree removes a group and those below it, deepest first. A group that
 // is gone already is fine.
