@@ -27,7 +27,7 @@ func TestMemoryLimit(t *testing.T) {
 	if !status.Signaled() || status.Signal() != syscall.SIGKILL {
 		t.Fatalf("ended with %#x, want SIGKILL", status)
 	}
-	if d := time.Since(started); d > 10*time.Second {
+	if d := time.Since(started); d > 30*time.Second {
 		t.Errorf("took %v", d)
 	}
 	for range 2 { // asking twice gives the same answer
@@ -118,7 +118,7 @@ func TestOOMAboveIsNotOurs(t *testing.T) {
 }
 
 func TestProcessLimit(t *testing.T) {
-	const script = `i=0; while [ $i -lt 12 ]; do sleep 5 & i=$((i+1)); done; echo all`
+	const script = `i=0; while [ $i -lt 12 ]; do sleep 60 & i=$((i+1)); done; echo all`
 	g := newGroup(t, Limits{Processes: 8}, Options{})
 	b := start(t, g, script+" 2>&1")
 	b.wait(t)
@@ -136,26 +136,38 @@ func TestProcessLimit(t *testing.T) {
 	}
 }
 
-// spin burns processor time for a second of wall time and returns how much.
-func spin(t *testing.T, g *Group) time.Duration {
-	t.Helper()
+// Who would use a whole processor is held back, and gets the part that it was
+// given. How much others get is the business of a machine that may be busy.
+func TestCPUQuota(t *testing.T) {
+	g := newGroup(t, Limits{CPUs: 0.2}, Options{})
+	d := g.dirs[slices.IndexFunc(g.dirs, func(d dir) bool { return d.ctl.has(cpu) })]
+	throttled := func() int64 {
+		text, err := readAt(d.fd, "cpu.stat")
+		n, ok := keyed(text, "nr_throttled")
+		if err != nil || !ok {
+			t.Fatalf("cpu.stat: %q, %v", text, err)
+		}
+		return n
+	}
+	if n := throttled(); n != 0 {
+		t.Errorf("held back %d times before it ran", n)
+	}
+	began := time.Now()
 	b := start(t, g, "while :; do :; done")
-	time.Sleep(time.Second)
+	for time.Since(began) < time.Second || throttled() == 0 && time.Since(began) < time.Minute {
+		time.Sleep(50 * time.Millisecond)
+	}
+	held := throttled()
 	if err := b.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	b.wait(t)
-	return b.ProcessState.UserTime() + b.ProcessState.SystemTime()
-}
-
-func TestCPUQuota(t *testing.T) {
-	limited := spin(t, newGroup(t, Limits{CPUs: 0.2}, Options{}))
-	if limited > 400*time.Millisecond {
-		t.Errorf("used %v of a second under a limit of 0.2 processors", limited)
+	used, wall := b.ProcessState.UserTime()+b.ProcessState.SystemTime(), time.Since(began)
+	if used > wall*2/5 {
+		t.Errorf("used %v of %v under a limit of 0.2 processors", used, wall)
 	}
-	// On a busy machine nobody gets a whole processor.
-	if free := spin(t, newGroup(t, Limits{Processes: 10}, Options{})); free < limited+100*time.Millisecond {
-		t.Errorf("used %v of a second without a limit, and %v with one", free, limited)
+	if held == 0 {
+		t.Errorf("was never held back in %v, and used %v", wall, used)
 	}
 }
 
@@ -281,7 +293,13 @@ func TestIOLimit(t *testing.T) {
 			t.Errorf("device %q: read %v bytes, want 2 MiB", device, u.ReadBytes)
 		}
 	}
-	if fast, _ := read(Limits{IO: []IOLimit{{Device: dev, ReadBytes: 1 << 40}}}); fast > 600*time.Millisecond {
+	// On a busy machine one of many tries is fast enough; under a limit none is.
+	fast := time.Hour
+	for end := time.Now().Add(time.Minute); fast > 600*time.Millisecond && time.Now().Before(end); {
+		took, _ := read(Limits{IO: []IOLimit{{Device: dev, ReadBytes: 1 << 40}}})
+		fast = min(fast, took)
+	}
+	if fast > 600*time.Millisecond {
 		t.Errorf("almost without a limit it took %v", fast)
 	}
 }
@@ -302,14 +320,22 @@ func TestUsage(t *testing.T) {
 	g := newGroup(t, Limits{Memory: 64 * mib, CPUs: 1, Processes: 20}, Options{Usage: true})
 	b := start(t, g, `(i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done) & sleep 0.01; exit 0`)
 	b.wait(t)
-	time.Sleep(300 * time.Millisecond)
-	u, err := g.Usage()
-	if err != nil {
-		t.Fatal(err)
-	}
 	waited := (b.ProcessState.UserTime() + b.ProcessState.SystemTime()).Seconds()
-	if u.User == nil || u.System == nil || *u.User+*u.System < waited+0.01 {
-		t.Errorf("user %v, system %v; the shell alone: %v", deref(u.User), deref(u.System), waited)
+	var u Usage
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		var err error
+		if u, err = g.Usage(); err != nil {
+			t.Fatal(err)
+		}
+		if u.User == nil || u.System == nil || *u.User+*u.System >= waited+0.01 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("user %v, system %v; the shell alone: %v", *u.User, *u.System, waited)
+		}
+	}
+	if u.User == nil || u.System == nil {
+		t.Errorf("user %v, system %v", deref(u.User), deref(u.System))
 	}
 	if u.OOMKills == nil || *u.OOMKills != 0 {
 		t.Errorf("OOMKills: %v", u.OOMKills)
@@ -367,7 +393,7 @@ func TestKillTakesAll(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			g := newGroup(t, c.l, c.opt)
 			b := start(t, g, `for i in 1 2 3; do setsid sh -c 'sleep 60 & sleep 60' & done; echo ready; sleep 60`)
-			deadline := time.Now().Add(5 * time.Second)
+			deadline := time.Now().Add(time.Minute)
 			var list []int
 			for len(list) < 10 && time.Now().Before(deadline) {
 				time.Sleep(5 * time.Millisecond)
@@ -401,20 +427,19 @@ func TestKillForkBomb(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.wait(t)
-	if d := time.Since(begin); d > 2*time.Second {
+	if d := time.Since(begin); d > 30*time.Second {
 		t.Errorf("took %v", d)
 	}
 }
 
 func TestRemoveIsPatientAndRepeatable(t *testing.T) {
 	g := newGroup(t, Limits{Processes: 20}, Options{})
-	b := start(t, g, "sleep 0.1")
-	done := make(chan struct{})
-	go func() { b.wait(t); close(done) }()
+	b := start(t, g, "exec sleep 60")
+	time.AfterFunc(100*time.Millisecond, func() { b.Process.Kill() })
 	if err := g.Remove(); err != nil {
 		t.Errorf("while the last process was ending: %v", err)
 	}
-	<-done
+	b.wait(t)
 	if err := g.Remove(); err != nil {
 		t.Error(err)
 	}

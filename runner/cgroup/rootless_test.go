@@ -213,7 +213,7 @@ func TestWithoutDelegation(t *testing.T) {
 	if !strings.Contains(out, "chown -R 54321") && !strings.Contains(out, "Delegate=yes") {
 		t.Errorf("the remedy does not say how to delegate: %s", out)
 	}
-	if d := time.Since(begin); d > 2*time.Second {
+	if d := time.Since(begin); d > 30*time.Second {
 		t.Errorf("took %v to say so", d)
 	}
 }
