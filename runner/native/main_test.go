@@ -178,7 +178,7 @@ func (o outcome) lines() []string { return strings.Fields(o.out) }
 
 // tryBox runs s to its end.
 func tryBox(s *runner.Spec, input string) (outcome, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	var out, errs bytes.Buffer
 	box := runner.NewSandbox(ctx, New(), s)

@@ -94,9 +94,15 @@ func TestSandboxContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	mark := newMark()
 	box := runner.NewSandbox(ctx, New(), newSpec(t, "stay", "100", "deaf", mark))
-	time.AfterFunc(100*time.Millisecond, cancel)
 	began := time.Now()
-	r, err := box.Run()
+	if err := box.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for len(processes(mark)) == 0 && time.Since(began) < 10*time.Second {
+		time.Sleep(5 * time.Millisecond)
+	}
+	cancel()
+	r, err := box.Wait()
 	if err != nil || r.Signal != "SIGKILL" || r.Cause != runner.Signaled || time.Since(began) > 20*time.Second {
 		t.Errorf("%s %s %v after %v", r.Cause, r.Signal, err, time.Since(began))
 	}
@@ -131,11 +137,16 @@ func TestSandboxTimeout(t *testing.T) {
 			s.Limits.Timeout, s.Limits.Grace = test.timeout, time.Minute
 			began := time.Now()
 			o, err := tryBox(s, "")
+			for o.out != "ready\n" && s.Limits.Timeout < 10*time.Second {
+				// On a busy machine the time was over before the application was up.
+				s.Limits.Timeout, began = 4*s.Limits.Timeout, time.Now()
+				o, err = tryBox(s, "")
+			}
 			r := o.result
 			if err != nil || r.Cause != test.cause || r.Signal != test.signal || r.ExitStatus() != test.status || test.code >= 0 && (r.ExitCode == nil || *r.ExitCode != test.code) {
 				t.Errorf("%s %q %v %d: %v", r.Cause, r.Signal, r.ExitCode, r.ExitStatus(), err)
 			}
-			if time.Since(began) > 20*time.Second {
+			if time.Since(began) > 40*time.Second {
 				t.Error("the grace period was waited out")
 			}
 		})

@@ -6,6 +6,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -57,7 +60,7 @@ func TestNobodySurvives(t *testing.T) {
 // no process, no mount, and no control group that Sweep would not remove.
 func TestHutchIsKilled(t *testing.T) {
 	before := takeTrace(t)
-	var marks []string
+	var marks, pids []string
 	kills := 60
 	if testing.Short() {
 		kills = 10
@@ -76,6 +79,7 @@ func TestHutchIsKilled(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
+		pids = append(pids, strconv.Itoa(cmd.Process.Pid))
 		line, err := bufio.NewReader(errs).ReadString('\n')
 		if err != nil || line != "starting\n" {
 			more, _ := io.ReadAll(errs)
@@ -92,8 +96,14 @@ func TestHutchIsKilled(t *testing.T) {
 		if _, err := cgroup.Sweep(false); err != nil {
 			t.Error(err)
 		}
-		if removed, err := cgroup.Sweep(false); err != nil || len(removed) != 0 {
-			t.Errorf("groups left after a sweep: %q %v", removed, err)
+		removed, err := cgroup.Sweep(false)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, path := range removed { // others die beside
+			if slices.ContainsFunc(pids, func(pid string) bool { return strings.Contains(filepath.Base(path), "-"+pid+"-") }) {
+				t.Errorf("left after a sweep: %s", path)
+			}
 		}
 	}
 	before.check(t, "killed")
@@ -186,10 +196,15 @@ func TestDeafApplicationIsStopped(t *testing.T) {
 	s.Limits.Timeout, s.Limits.Grace = 100*time.Millisecond, 100*time.Millisecond
 	began := time.Now()
 	o, err := tryBox(s, "")
+	for o.out != "ready\n" && s.Limits.Timeout < 10*time.Second {
+		// On a busy machine SIGTERM came before the application was deaf to it.
+		s.Limits.Timeout, began = 4*s.Limits.Timeout, time.Now()
+		o, err = tryBox(s, "")
+	}
 	if err != nil || o.result.Cause != runner.Timeout || o.result.Signal != "SIGKILL" || o.result.ExitStatus() != runner.ExitTimeout {
 		t.Errorf("%s %s %v", o.result.Cause, o.result.Signal, err)
 	}
-	if d := time.Since(began); d < 200*time.Millisecond || d > 10*time.Second {
+	if d := time.Since(began); d < 200*time.Millisecond || d > 40*time.Second {
 		t.Errorf("took %v", d)
 	}
 	if left := processes(mark); len(left) != 0 {
