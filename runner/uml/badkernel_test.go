@@ -51,13 +51,16 @@ func TestBadKernels(t *testing.T) {
 		t.Run(tt.mode+tt.without+tt.module, func(t *testing.T) {
 			t.Parallel()
 			e := newEngine(t)
-			e.Boot, e.Kernel = 2*time.Second, badKernel(t, tt.mode, tt.without, tt.module)
+			e.Boot, e.Kernel = time.Minute, badKernel(t, tt.mode, tt.without, tt.module)
+			if tt.mode == "hang" {
+				e.Boot = 2 * time.Second
+			}
 			began := time.Now()
 			_, err := runner.NewSandbox(t.Context(), e, spec).Run()
 			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(runner.Hint(err), tt.hint) {
 				t.Errorf("%v, hint %q; want %q, %q", err, runner.Hint(err), tt.want, tt.hint)
 			}
-			if took := time.Since(began); took > 20*time.Second {
+			if took := time.Since(began); took > time.Minute {
 				t.Errorf("took %v", took)
 			}
 		})
