@@ -16,9 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// moments is how often a guest is interrupted, at random, from its start up to
-// a little after the application's.
-const moments = 10
+// moments is how often a guest is interrupted, from its start up to a little
+// after the application's: once in each part of that time, at random there, so
+// that few are enough to leave no part out.
+const moments = 6
 
 // Wherever in a guest's start and run hutch is killed, or interrupted with
 // Ctrl-C, nothing is left: no process, no temporary file, no control group.
@@ -38,8 +39,9 @@ func TestGuestInterruptedAnywhere(t *testing.T) {
 				g := brokenOff{bin: bin, args: append([]string{"run", "--engine"}, strings.Fields(engine)...), root: sleeperRoot(t)}
 				g.base = t.TempDir()
 				ready := g.run(t, 0, 0)
-				for range moments {
-					g.run(t, sig, rand.N(ready*6/5))
+				for i := range moments {
+					part := ready * 6 / 5 / moments
+					g.run(t, sig, time.Duration(i)*part+rand.N(part))
 				}
 				if !g.seen {
 					t.Error("no process of a guest was ever seen: this test sees nothing")
