@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -251,13 +252,37 @@ func TestTerminalSuspend(t *testing.T) {
 	p.types("\x03")
 	p.sees(`outer> `)
 	p.waitModes(found)
-	p.types("hutch run host -- sleep 100\r")
-	time.Sleep(300 * time.Millisecond)
+	mark := sleepMark()
+	p.types("hutch run host -- sleep " + mark + "\r")
+	await(t, "the application", func() bool { return inForeground(mark) })
 	p.types("\x1a")
 	p.sees(`Stopped.*outer> `)
 	p.types("kill %1; wait; echo gone\r")
 	p.sees(`gone\r\n`)
 	p.types("exit\r")
+}
+
+// sleepMark is a time to sleep that no other process has.
+func sleepMark() string { return fmt.Sprintf("33%d%03d", os.Getpid(), marks.Add(1)) }
+
+var marks atomic.Int32
+
+// inForeground says that the sleep with this mark is whom its terminal's keys
+// reach: the shell before has let go of it, and the program is not stopped.
+// Its fields are those of proc_pid_stat(5).
+func inForeground(mark string) bool {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range files {
+		if data, err := os.ReadFile(f); err != nil || string(data) != "sleep\x00"+mark+"\x00" {
+			continue
+		}
+		data, _ := os.ReadFile(filepath.Join(filepath.Dir(f), "stat"))
+		_, rest, _ := cutLast(string(data), ") ")
+		if f := strings.Fields(rest); len(f) > 5 && f[0] != "T" && f[2] == f[5] {
+			return true
+		}
+	}
+	return false
 }
 
 // The shell inside has jobs of its own.
@@ -266,14 +291,16 @@ func TestJobControlInside(t *testing.T) {
 	if text := p.sees(`inner> `); strings.Contains(text, "no job control") {
 		t.Errorf("bash says %q", text)
 	}
-	p.types("sleep 100\r")
-	time.Sleep(200 * time.Millisecond)
+	mark := sleepMark()
+	p.types("sleep " + mark + "\r")
+	await(t, "sleep", func() bool { return inForeground(mark) })
 	p.types("\x1a")
 	p.sees(`Stopped.*inner> `)
 	p.types("jobs\r")
-	p.sees(`\[1\]\+\s+Stopped\s+sleep 100.*inner> `)
+	p.sees(`\[1\]\+\s+Stopped\s+sleep ` + mark + `.*inner> `)
 	p.types("bg; fg\r")
-	p.sees(`sleep 100`)
+	p.sees(`sleep ` + mark)
+	await(t, "sleep in the foreground", func() bool { return inForeground(mark) })
 	p.types("\x03")
 	p.sees(`inner> `)
 	p.types("(sleep 0.1; echo late) & wait; exit 5\r")
@@ -399,7 +426,7 @@ func TestTerminalInputEnds(t *testing.T) {
 		{"closed", `hutch run -t host -- sh -c 'cat; echo end' <&-`, "end\r\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 			defer stop()
 			cmd := exec.CommandContext(ctx, "sh", "-c", c.line)
 			// The shell's children too, where one does not end.
