@@ -97,6 +97,7 @@ func TestSecondSignalAsInit(t *testing.T) {
 		})
 		for range 2 {
 			unix.Kill(hutch, sig)
+			taken(t, hutch, sig)
 			time.Sleep(50 * time.Millisecond)
 		}
 		select {

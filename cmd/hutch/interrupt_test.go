@@ -84,7 +84,7 @@ func TestResultOfAStartThatHangs(t *testing.T) {
 	root := smallRoot(t)
 	for _, sig := range []syscall.Signal{unix.SIGINT, unix.SIGTERM} {
 		stopped := false
-		for try := 0; try < 50 && !stopped; try++ {
+		for end := time.Now().Add(time.Minute); !stopped && time.Now().Before(end); {
 			stopped = interruptStart(t, root, sig)
 		}
 		if !stopped {
@@ -132,6 +132,7 @@ func interruptStart(t *testing.T, root string, sig syscall.Signal) bool {
 		return true
 	case <-time.After(50 * time.Millisecond):
 	}
+	taken(t, cmd.Process.Pid, sig)
 	cmd.Process.Signal(sig)
 	select {
 	case <-ended:

@@ -169,6 +169,25 @@ func TestKilledHutch(t *testing.T) {
 	}
 }
 
+// taken waits until a process has been delivered what was sent to it: of two
+// equal signals that wait for it the kernel keeps one, signal(7).
+func taken(t *testing.T, pid int, sig syscall.Signal) {
+	t.Helper()
+	await(t, "the signal to be delivered", func() bool {
+		status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+		if err != nil {
+			return true
+		}
+		for _, field := range []string{"SigPnd:\t", "ShdPnd:\t"} {
+			_, mask, _ := strings.Cut(string(status), field)
+			if n, err := strconv.ParseUint(mask[:min(len(mask), 16)], 16, 64); err == nil && n&(1<<(sig-1)) != 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 func await(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(60 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
