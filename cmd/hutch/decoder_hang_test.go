@@ -41,9 +41,8 @@ func TestDecoderThatStays(t *testing.T) {
 	if n := len(d.words.String()); n == 0 || n > mostWords {
 		t.Errorf("kept %d bytes", n)
 	}
-	if left := group(d.cmd.Process.Pid); len(left) > 0 {
-		t.Errorf("left are %q", left)
-	}
+	// Killed they are, and each has to get a processor once more to be gone.
+	await(t, "the end of all that it started", func() bool { return len(group(d.cmd.Process.Pid)) == 0 })
 	if err := d.Close(); err != nil {
 		t.Error(err)
 	}

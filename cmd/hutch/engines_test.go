@@ -177,7 +177,7 @@ func endWith(t *testing.T, sig os.Signal, after time.Duration, args []string) {
 		time.Sleep(50 * time.Millisecond)
 		cmd.Process.Signal(sig)
 	}
-	hangs := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
+	hangs := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
 	cmd.Wait()
 	if !hangs.Stop() {
 		t.Errorf("signalled after %v: hutch did not end", after)

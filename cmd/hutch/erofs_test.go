@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,12 +46,15 @@ func imageMounts(t *testing.T) string {
 	return strings.Join(found, "")
 }
 
-// imageLoops are the loop devices of images. The tests' store lies in memory,
-// whose files the driver does not read itself; package rootfs tests the other way.
-func imageLoops() (found []string) {
+// imageLoops are the loop devices of images of these layers. The tests' store
+// lies in memory, whose files the driver does not read itself; package rootfs
+// tests the other way. Others on this machine have theirs.
+func imageLoops(layers []string) (found []string) {
 	files, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
 	for _, f := range files {
-		if b, err := os.ReadFile(f); err == nil && bytes.Contains(b, []byte("fs.erofs")) {
+		b, err := os.ReadFile(f)
+		ours := slices.ContainsFunc(layers, func(l string) bool { return bytes.Contains(b, []byte(filepath.Base(l))) })
+		if err == nil && ours && bytes.Contains(b, []byte("fs.erofs")) {
 			found = append(found, string(b))
 		}
 	}
@@ -66,6 +70,10 @@ func TestErofsImageInUse(t *testing.T) {
 	root := erofsRoot(t)
 	if status, out := hutch(t, nil, "image", "import", "-q", "--store-format", "erofs", root, "erofs-in-use"); status != 0 {
 		t.Fatal(out)
+	}
+	layers, _ := filepath.Glob("/var/lib/hutch/layers/*")
+	if len(layers) == 0 {
+		t.Fatal("no layer is in the store")
 	}
 	boxes := make([]*exec.Cmd, 3) // which share the image
 	for i := range boxes {
@@ -110,9 +118,9 @@ func TestErofsImageInUse(t *testing.T) {
 	if left := imageMounts(t); left != "" {
 		t.Errorf("left: %s", left)
 	}
-	for end := time.Now().Add(60 * time.Second); len(imageLoops()) > 0; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); len(imageLoops(layers)) > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("left: %s", imageLoops())
+			t.Fatalf("left: %s", imageLoops(layers))
 		}
 	}
 	if status, out := hutch(t, nil, "image", "rm", "erofs-in-use"); status != 0 {

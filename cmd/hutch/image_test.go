@@ -80,7 +80,7 @@ func TestRegistries(t *testing.T) {
 			if ok, err := regexp.MatchString(tt.want, out); !ok {
 				t.Errorf("%v: output is\n%swant %s", err, out, tt.want)
 			}
-			if took := time.Since(began); took > 20*time.Second {
+			if took := time.Since(began); took > time.Minute {
 				t.Errorf("took %v", took)
 			}
 			_, list := hutch(t, nil, "image", "ls")
@@ -340,13 +340,13 @@ func TestFetcherIsConfined(t *testing.T) {
 // TestInterruptedPull: Ctrl-C while a registry keeps it waiting.
 func TestInterruptedPull(t *testing.T) {
 	t.Parallel()
-	r, err := startRegistry("waiting")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.close()
 	for _, args := range [][]string{{"image", "pull", "-q"}, {"run", "-q"}} {
-		r.asked.Store(0)
+		// Its own, since one may yet count what the first has asked for.
+		r, err := startRegistry("waiting")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.close()
 		cmd := exec.Command("hutch", append(args, r.host+"/team/app:1")...)
 		cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "XDG_DATA_HOME="+storeHome(t))
 		var out bytes.Buffer
@@ -354,7 +354,7 @@ func TestInterruptedPull(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		for end := time.Now().Add(10 * time.Second); r.asked.Load() < 2 && time.Now().Before(end); {
+		for end := time.Now().Add(60 * time.Second); r.asked.Load() < 2 && time.Now().Before(end); {
 			time.Sleep(5 * time.Millisecond)
 		}
 		if err := cmd.Process.Signal(os.Interrupt); err != nil {
@@ -362,7 +362,7 @@ func TestInterruptedPull(t *testing.T) {
 		}
 		began := time.Now()
 		cmd.Wait()
-		if took := time.Since(began); cmd.ProcessState.ExitCode() != 130 || took > 5*time.Second {
+		if took := time.Since(began); cmd.ProcessState.ExitCode() != 130 || took > 30*time.Second {
 			t.Errorf("%v: %v after %v: %s", args, cmd.ProcessState, took, out.String())
 		}
 		if _, list := hutch(t, nil, "image", "ls"); strings.Contains(list, r.host) {

@@ -327,12 +327,13 @@ func groupFile(pid int, name string) (found string) {
 // A share of a processor is kept to, by all processes together.
 func TestLimitCPUs(t *testing.T) {
 	requireGroups(t)
+	began := time.Now()
 	r, _ := result(t, "--cpus", "0.2", "--timeout", "1s", smallRoot(t), "sh", "-c", "("+spin+")& ("+spin+")& "+spin)
 	if r.Cause != runner.Timeout || r.Usage.UserSeconds == nil || r.Usage.SystemSeconds == nil {
 		t.Fatalf("%+v", r)
 	}
-	if used := *r.Usage.UserSeconds + *r.Usage.SystemSeconds; used > 0.5 || used < 0.02 {
-		t.Errorf("%.3f s of processor time in a second under --cpus 0.2", used)
+	if used := *r.Usage.UserSeconds + *r.Usage.SystemSeconds; used > 0.1+0.4*time.Since(began).Seconds() || used < 0.02 {
+		t.Errorf("%.3f s of processor time in %v under --cpus 0.2", used, time.Since(began))
 	}
 }
 
@@ -340,7 +341,8 @@ func TestLimitCPUs(t *testing.T) {
 func TestLimitUsage(t *testing.T) {
 	requireGroups(t)
 	r, _ := result(t, "--memory", "64M", "--pids", "32", smallRoot(t), "sh", "-c",
-		"(dd if=/dev/zero of=/tmp/x bs=1M count=16 2>/dev/null; "+spin+")& sleep 0.7; exit 0")
+		// Field 14 of proc_pid_stat(5) is user time, in hundredths of a second.
+		"(dd if=/dev/zero of=/tmp/x bs=1M count=16 2>/dev/null; "+spin+")& until [ $(/bin/busybox cut -d ' ' -f 14 /proc/$!/stat) -ge 20 ]; do sleep 0.1; done; exit 0")
 	u := r.Usage
 	if u.UserSeconds == nil || u.SystemSeconds == nil || *u.UserSeconds+*u.SystemSeconds < 0.15 {
 		t.Errorf("processor time %v %v", u.UserSeconds, u.SystemSeconds)
@@ -367,12 +369,17 @@ func TestLimitsLeaveNothing(t *testing.T) {
 	requireGroups(t)
 	root := smallRoot(t)
 	for _, next := range [][]string{{"run", "--memory", "64M", "--pids", "32", root, "true"}, {"gc"}} {
-		living := begin(t, "run", "--memory", "64M", "--pids", "32", root, "sh", "-c", "echo ready; exec sleep 100")
-		killed := begin(t, "run", "--memory", "64M", "--pids", "32", root, "sh", "-c", "echo ready; exec sleep 100")
-		killed.Process.Kill()
-		killed.end(t)
-		if groupFile(killed.Process.Pid, "cgroup.procs") == "" {
-			t.Fatal("nothing was left: the test does not bite")
+		limited := []string{"run", "--memory", "64M", "--pids", "32", root, "sh", "-c", "echo ready; exec sleep 100"}
+		living := begin(t, limited...)
+		var killed *process
+		// Another package's tests, or another hutch of this machine, may be faster.
+		for tries := 20; killed == nil || groupFile(killed.Process.Pid, "cgroup.procs") == ""; tries-- {
+			if tries == 0 {
+				t.Fatal("nothing was left: the test does not bite")
+			}
+			killed = begin(t, limited...)
+			killed.Process.Kill()
+			killed.end(t)
 		}
 		if out, err := exec.Command("hutch", next...).CombinedOutput(); err != nil {
 			t.Errorf("%v: %s", err, out)
@@ -406,7 +413,7 @@ func TestLimitTimeoutWithStuckReader(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	stuck := time.AfterFunc(15*time.Second, func() { cmd.Process.Kill() })
+	stuck := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
 	defer stuck.Stop()
 	if cmd.Wait(); cmd.ProcessState.ExitCode() != 124 {
 		t.Errorf("ended with %v", cmd.ProcessState)

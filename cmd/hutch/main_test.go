@@ -55,7 +55,7 @@ func (s survivors) Run() int {
 	if dir, err := testData(); err == nil {
 		os.RemoveAll(dir)
 	}
-	if left := leftChildren(5 * time.Second); len(left) > 0 {
+	if left := leftChildren(time.Minute); len(left) > 0 {
 		fmt.Fprintf(os.Stderr, "processes outlived their run: %s\n", strings.Join(left, ", "))
 		return max(status, 1)
 	}
