@@ -849,7 +849,7 @@ func TestRerun(t *testing.T) {
 			}
 			cmd := exec.Command(dir+"/test", "-test.count=1", "-test.timeout=5m")
 			cmd.Dir = dir + "/tmp"
-			cmd.Env = append(os.Environ(), "HUTCH_ROOTFS_RERUN=1", "TMPDIR="+dir+"/tmp", "HOME="+dir+"/tmp", "XDG_DATA_HOME=")
+			cmd.Env = append(os.Environ(), "HUTCH_ROOTFS_RERUN=1", "TMPDIR="+dir+"/tmp", "GOTMPDIR=", "HOME="+dir+"/tmp", "XDG_DATA_HOME=")
 			attr := c.attr
 			cmd.SysProcAttr = &attr
 			if out, err := cmd.CombinedOutput(); err != nil {
