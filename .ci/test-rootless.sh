@@ -75,11 +75,14 @@ prepare)
   ;;
 run)
   while read -r package dir; do
+    # As in test.sh.
+    limit=4m
+    [ "$package" != hutch/cmd/hutch ] || limit=6m
     # The JSON says when a package fails, so its status is not needed here.
     (
       cd "$dir"
       AROUND="go tool test2json -t -p $package" as_user \
-        "$(binary "$package")" -test.v=test2json -test.timeout=6m -test.paniconexit0
+        "$(binary "$package")" -test.v=test2json "-test.timeout=$limit" -test.paniconexit0
     ) 2>&1 || true
   done <"$work/packages"
   ;;

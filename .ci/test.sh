@@ -49,12 +49,12 @@ guest_kernel
 # entered before Go's runtime.
 tests() {
   [ $# -gt 0 ] || return 0
-  cgo=1
+  cgo=1 limit=4m
   if [ "$1" = hutch/cmd/hutch ]; then
-    cgo=0
+    cgo=0 limit=6m
     set -- -ldflags "-E hutch_entry" "$@"
   fi
-  CGO_ENABLED=$cgo go test -json -count=1 -timeout=6m -buildvcs=false -tags "$tags" "$@" </dev/null 2>&1 || touch "$work/failed"
+  CGO_ENABLED=$cgo go test -json -count=1 -timeout=$limit -buildvcs=false -tags "$tags" "$@" </dev/null 2>&1 || touch "$work/failed"
 }
 
 # here WHO: the tests as the caller.
