@@ -112,7 +112,8 @@ type Enforced struct {
 // A Denial is a refusal that the application met.
 type Denial struct {
 	// What refused: "syscall", the filter; "limit"; "kill", the filter too; or of
-	// ExplainAll "path", a mount; "capability", one that lacks; "network".
+	// ExplainAll "path", a mount or Landlock; "capability", one that lacks;
+	// "network"; "process", another one.
 	What string `json:"what"`
 	// Name is the system call's, the limit's, the path, the capability, or the
 	// address.

@@ -38,7 +38,8 @@ func (f Filter) Listen(token Token, watch []int) (Filter, error) {
 	return out, nil
 }
 
-// watching notifies of the calls in watch before anything else is asked.
+// watching stands for the calls in watch before anything else is asked, with the
+// return of an errno: the token passes where sendmsg is one of them.
 func (f Filter) watching(watch []int) []instruction {
 	watch = slices.DeleteFunc(slices.Clone(watch), func(nr int) bool {
 		return slices.ContainsFunc(Outcomes(f, Native(), nr), func(a Action) bool {
@@ -57,7 +58,7 @@ func (f Filter) watching(watch []int) []instruction {
 	for i, nr := range watch {
 		list = append(list, instruction{code: jeqK, jt: uint8(n - i), k: uint32(nr)})
 	}
-	return append(list, instruction{code: ja, k: 1}, instruction{code: retK, k: uint32(ActionNotify)})
+	return append(list, instruction{code: ja, k: 1}, instruction{code: retK, k: uint32(ActionErrno)})
 }
 
 // listening lets the token pass and notifies of all else.

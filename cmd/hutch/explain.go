@@ -43,7 +43,7 @@ func explained(denied []runner.Denial, level string) {
 		plain := func(s string) string { return s }
 		answer := d.Errno
 		if d.What == "path" && answer == "" {
-			answer = "an empty file in its place"
+			answer = "an empty file or directory in its place"
 		}
 		row("answer", fmt.Sprintf("%s, %s, first after %.3f s", answer, counted(d.Count, "time"), d.FirstSeconds), plain)
 		by := d.Program

@@ -1,54 +1,50 @@
 package native
 
 import (
-	"encoding/binary"
-	"net/netip"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"hutch/runner"
-	"hutch/seccomp"
 )
 
 // capabilityRefusal foresees a call for want of a capability. Each case is one
 // in which the kernel has nothing else left to ask, capabilities(7).
 func (w *watcher) capabilityRefusal(p *process, name string, a [6]uint64) *refusal {
-	lacks := func(number int, capability string) *refusal {
-		if p.has(number) {
-			return nil
-		}
-		return w.lacking(p, capability)
-	}
 	switch name {
 	case "setuid", "setreuid", "setresuid":
 		if !idsGranted(name, a, p.uids, p.uidMap) {
-			return lacks(unix.CAP_SETUID, "setuid")
+			return w.wants(p, unix.CAP_SETUID, "setuid")
 		}
 	case "setgid", "setregid", "setresgid":
 		if !idsGranted(name, a, p.gids, p.gidMap) {
-			return lacks(unix.CAP_SETGID, "setgid")
+			return w.wants(p, unix.CAP_SETGID, "setgid")
 		}
 	case "setgroups":
-		return lacks(unix.CAP_SETGID, "setgid")
-	case "sethostname", "setdomainname":
-		return lacks(unix.CAP_SYS_ADMIN, "sys_admin")
+		return w.wants(p, unix.CAP_SETGID, "setgid")
+	case "sethostname", "setdomainname", "fsopen":
+		return w.wants(p, unix.CAP_SYS_ADMIN, "sys_admin")
 	case "unshare":
 		const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWPID | unix.CLONE_NEWCGROUP
 		if a[0] != 0 && a[0]&^namespaces == 0 {
-			return lacks(unix.CAP_SYS_ADMIN, "sys_admin")
+			return w.wants(p, unix.CAP_SYS_ADMIN, "sys_admin")
 		}
-	case "chroot", "mount", "umount2":
+	case "setns":
+		return w.joinRefusal(p, a)
+	case "chroot", "mount", "umount2", "pivot_root":
 		return w.directoryRefusal(p, name, a)
-	case "chown", "lchown", "fchownat":
-		return w.chownRefusal(p, name, a)
 	case "settimeofday", "clock_settime":
 		return clockRefusal(p, name, a)
-	case "bind":
-		return w.portRefusal(p, a)
 	}
 	return nil
+}
+
+// wants is the refusal of a call for want of one capability of the box's own
+// user namespace, nil if the process has it.
+func (w *watcher) wants(p *process, number int, capability string) *refusal {
+	if p.has(number) {
+		return nil
+	}
+	return w.lacking(p, capability)
 }
 
 // lacking says how the capability is had: only root of the box keeps any.
@@ -68,81 +64,82 @@ func (w *watcher) lacking(p *process, capability string) *refusal {
 	return r
 }
 
-// idsGranted says whether every id that is asked for is one that the caller may
-// take as it is, setresuid(2); also where the kernel answers EINVAL.
-func idsGranted(name string, a [6]uint64, have [4]uint32, ids idRanges) bool {
-	own, asked := have[:3], a[:3]
-	switch {
-	case !strings.HasPrefix(name, "setre"):
-		own, asked = []uint32{have[0], have[2]}, a[:1] // setuid takes no -1
-	case !strings.HasPrefix(name, "setres"):
-		asked = a[:2]
+// directoryRefusal is of calls that look their directory up first. Landlock
+// refuses every change of mounts to who has a ruleset about files, landlock(7).
+func (w *watcher) directoryRefusal(p *process, name string, a [6]uint64) *refusal {
+	if name == "chroot" {
+		return w.chrootRefusal(p, a)
 	}
-	granted := true
-	for i, v := range asked {
-		id, ok := ids.outside(uint32(v))
-		switch {
-		case uint32(v) == ^uint32(0) && len(asked) > 1:
-			continue
-		case !ok:
-			return true
-		case len(asked) == 2 && i == 0:
-			granted = granted && (id == have[0] || id == have[1])
-		default:
-			granted = granted && slices.Contains(own, id)
+	at, nofollow := 0, false
+	switch name {
+	case "mount":
+		at = 1
+		for _, text := range [...]uint64{a[0], a[2]} {
+			if text != 0 && memory(p.pid)(text, 1) == nil {
+				return nil // EFAULT
+			}
+		}
+	case "umount2":
+		const known = unix.MNT_FORCE | unix.MNT_DETACH | unix.MNT_EXPIRE | unix.UMOUNT_NOFOLLOW
+		nofollow = a[1]&unix.UMOUNT_NOFOLLOW != 0
+		if a[1]&^known != 0 || a[1]&unix.MNT_EXPIRE != 0 {
+			return nil
 		}
 	}
-	return granted
-}
-
-// directoryRefusal is of calls that look their directory up first.
-func (w *watcher) directoryRefusal(p *process, name string, a [6]uint64) *refusal {
-	at, number, capability := 0, unix.CAP_SYS_ADMIN, "sys_admin"
+	lacks, kept := !p.has(unix.CAP_SYS_ADMIN), slices.ContainsFunc(w.layers, func(l layer) bool { return l.handled != 0 })
+	if name == "pivot_root" {
+		if lacks { // before it looks
+			return w.lacking(p, "sys_admin")
+		}
+		return nil
+	}
+	f, err := p.find(p.path(unix.AT_FDCWD, a[at]), nofollow)
+	if err != nil {
+		return nil
+	}
+	defer f.close()
 	switch {
-	case name == "chroot":
-		number, capability = unix.CAP_SYS_CHROOT, "sys_chroot"
-	case name == "mount":
-		at = 1
-	case a[1] != 0:
+	case !p.reaches(f) || !lacks && !kept:
 		return nil
+	case lacks:
+		r := w.lacking(p, "sys_admin")
+		if kept && !strings.HasPrefix(r.hint, "none") {
+			r.hint += ", and landlock.filesystem = false and no list in landlock"
+		}
+		return r
 	}
-	if p.has(number) {
-		return nil
+	return &refusal{
+		what: refusedPath, name: f.name, errno: unix.EPERM, hint: "landlock.filesystem = false, and no list in landlock",
+		warning: "the layer that holds where a mount is forgotten is gone for every path",
 	}
-	given := p.path(unix.AT_FDCWD, a[at])
-	f, err := p.find(given, false)
-	if err != nil {
-		return nil
-	}
-	defer f.close()
-	if !p.reaches(f) || name == "chroot" && (!f.is(unix.S_IFDIR) || !p.may(f, 1)) {
-		return nil
-	}
-	return w.lacking(p, capability)
 }
 
-// chownRefusal is of another owner; giving a file to a group of one's own is
-// free.
-func (w *watcher) chownRefusal(p *process, name string, a [6]uint64) *refusal {
-	c, ok := pathCallOf(p, name, a)
-	owner := uint32(a[1])
-	if name == "fchownat" {
-		owner = uint32(a[2])
-	}
-	id, mapped := p.uidMap.outside(owner)
-	if !ok || p.has(unix.CAP_CHOWN) || owner == ^uint32(0) || !mapped {
-		return nil
-	}
-	given := p.path(c.directory, c.address)
-	f, err := p.find(given, c.nofollow)
+func (w *watcher) chrootRefusal(p *process, a [6]uint64) *refusal {
+	f, err := p.find(p.path(unix.AT_FDCWD, a[0]), false)
 	if err != nil {
 		return nil
 	}
 	defer f.close()
-	if f.ro || id == f.stat.Uid || !p.reaches(f) {
+	if !p.reaches(f) || !f.is(unix.S_IFDIR) || !p.may(f, 1) {
 		return nil
 	}
-	return w.lacking(p, "chown")
+	return w.wants(p, unix.CAP_SYS_CHROOT, "sys_chroot")
+}
+
+// joinRefusal is of setns(2) to a namespace that is not a user namespace.
+func (w *watcher) joinRefusal(p *process, a [6]uint64) *refusal {
+	for _, n := range [...]struct {
+		prefix string
+		kind   uint64
+	}{
+		{"mnt:[", unix.CLONE_NEWNS}, {"net:[", unix.CLONE_NEWNET}, {"ipc:[", unix.CLONE_NEWIPC},
+		{"uts:[", unix.CLONE_NEWUTS}, {"pid:[", unix.CLONE_NEWPID}, {"cgroup:[", unix.CLONE_NEWCGROUP},
+	} {
+		if strings.HasPrefix(p.link("fd/"+number(a[0])), n.prefix) && (a[1] == 0 || uint64(uint32(a[1])) == n.kind) {
+			return w.wants(p, unix.CAP_SYS_ADMIN, "sys_admin")
+		}
+	}
+	return nil
 }
 
 // clockRefusal is of the machine's clock, which no box may set: the kernel asks
@@ -163,98 +160,3 @@ func clockRefusal(p *process, name string, a [6]uint64) *refusal {
 		hint: "none: the clock is the machine's, and no capability in a user namespace sets it",
 	}
 }
-
-// portRefusal is of a port below 1024. On the host's network a capability of the
-// box's own namespace does not count, ip(7).
-func (w *watcher) portRefusal(p *process, a [6]uint64) *refusal {
-	to, ok := inetAddress(p, a[1], a[2])
-	// The box's own network begins with the kernel's default.
-	if !ok || w.spec.Network != runner.NetworkNone || p.has(unix.CAP_NET_BIND_SERVICE) || to.Port() == 0 || to.Port() >= 1024 {
-		return nil
-	}
-	if s := p.socket(int(int32(a[0])), to.Addr()); s == 0 || !to.Addr().IsLoopback() && !to.Addr().IsUnspecified() {
-		return nil
-	}
-	r := w.lacking(p, "net_bind_service")
-	r.errno = unix.EACCES
-	return r
-}
-
-// networkRefusal foresees that a box with no network but its own loopback
-// reaches nobody.
-func (w *watcher) networkRefusal(p *process, name string, a [6]uint64) *refusal {
-	if w.spec.Network != runner.NetworkNone || p.has(unix.CAP_NET_ADMIN) {
-		return nil
-	}
-	address, length, kind := a[1], a[2], 0
-	switch name {
-	case "connect":
-	case "sendto":
-		if address, length, kind = a[4], a[5], unix.SOCK_DGRAM; a[2] > 1<<15 || a[3]&unix.MSG_OOB != 0 {
-			return nil
-		}
-	default:
-		return nil
-	}
-	to, ok := inetAddress(p, address, length)
-	if !ok || !routed(to.Addr()) || to.Port() == 0 {
-		return nil
-	}
-	if s := p.socket(int(int32(a[0])), to.Addr()); s == 0 || kind != 0 && s != kind {
-		return nil
-	}
-	return &refusal{
-		what: refusedNetwork, name: to.String(), errno: unix.ENETUNREACH,
-		hint: `network.mode = "host"`, warning: "reaches every network that the caller does, and services of this machine",
-	}
-}
-
-// routed says whether an address needs a route that loopback does not give, and
-// no interface of its own.
-func routed(a netip.Addr) bool {
-	return a.IsGlobalUnicast() && !a.Is4In6()
-}
-
-// inetAddress reads struct sockaddr_in or sockaddr_in6.
-func inetAddress(p *process, address, length uint64) (netip.AddrPort, bool) {
-	b := memory(p.pid)(address, int(min(length, 128)))
-	if len(b) < 16 {
-		return netip.AddrPort{}, false
-	}
-	family := binary.NativeEndian.Uint16(b)
-	if family != unix.AF_INET && (family != unix.AF_INET6 || len(b) < 28) {
-		return netip.AddrPort{}, false
-	}
-	to, err := netip.ParseAddrPort(seccomp.Address(b))
-	return to, err == nil
-}
-
-// socket is the type of a socket that is of an address's family and has no peer
-// yet, SOCK_STREAM or SOCK_DGRAM, else 0. A copy of the descriptor is asked.
-func (p *process) socket(fd int, to netip.Addr) int {
-	pidfd, err := unix.PidfdOpen(int(p.leader), 0)
-	if err != nil {
-		return 0
-	}
-	defer unix.Close(pidfd)
-	s, err := unix.PidfdGetfd(pidfd, fd, 0)
-	if err != nil {
-		return 0
-	}
-	defer unix.Close(s)
-	want := unix.AF_INET6
-	if to.Is4() {
-		want = unix.AF_INET
-	}
-	domain, err := unix.GetsockoptInt(s, unix.SOL_SOCKET, unix.SO_DOMAIN)
-	kind, err2 := unix.GetsockoptInt(s, unix.SOL_SOCKET, unix.SO_TYPE)
-	if _, peer := unix.Getpeername(s); err != nil || err2 != nil || domain != want || peer != unix.ENOTCONN {
-		return 0
-	}
-	if listens, err := unix.GetsockoptInt(s, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || listens != 0 || kind != unix.SOCK_STREAM && kind != unix.SOCK_DGRAM {
-		return 0
-	}
-	return kind
-}
-
-func word64(b []byte) uint64 { return binary.NativeEndian.Uint64(b) }

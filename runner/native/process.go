@@ -18,28 +18,63 @@ import (
 type process struct {
 	pid, leader uint32 // the thread and its process
 	root        int    // a descriptor of its root
+	kept        bool   // the watcher's, not to be closed
+	loaded      bool   // what follows is
+	boxed       uint32 // the leader's number in the box
 	uids, gids  [4]uint32
 	groups      []uint32
 	effective   uint64
+	permitted   uint64
 	uidMap      idRanges
 	gidMap      idRanges
 }
 
-// observe looks at a process; nil when it cannot be seen.
-func observe(pid uint32) *process {
-	p := &process{pid: pid, root: -1}
-	if !p.readStatus() {
+// A fileID tells a file from all others that are there.
+type fileID struct {
+	ino          uint64
+	major, minor uint32
+}
+
+func identify(st *unix.Statx_t) fileID { return fileID{st.Ino, st.Dev_major, st.Dev_minor} }
+
+// observe looks at a process; nil when it cannot be seen. Most have the root of
+// the first, which stays open.
+func (w *watcher) observe(pid uint32) *process {
+	var st unix.Statx_t
+	if unix.Statx(unix.AT_FDCWD, proc(pid, "root"), 0, unix.STATX_INO|unix.STATX_MNT_ID, &st) != nil {
 		return nil
 	}
-	p.uidMap, p.gidMap = readRanges(proc(pid, "uid_map")), readRanges(proc(pid, "gid_map"))
-	var err error
-	if p.root, err = unix.Open(proc(pid, "root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+	id, mount := identify(&st), st.Mnt_id
+	p := &process{pid: pid, root: w.root, kept: true}
+	if w.root > 0 && id == w.rootID && mount == w.rootMount {
+		return p
+	}
+	fd, err := unix.Open(proc(pid, "root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
 		return nil
+	}
+	p.root, p.kept = fd, false
+	if w.root == 0 {
+		w.root, w.rootID, w.rootMount, p.kept = fd, id, mount, true
+		w.settle(p)
 	}
 	return p
 }
 
-func (p *process) close() { unix.Close(p.root) }
+func (p *process) close() {
+	if !p.kept {
+		unix.Close(p.root)
+	}
+}
+
+// load reads whose process it is, once.
+func (p *process) load() bool {
+	if !p.loaded {
+		p.loaded = p.readStatus()
+		p.uidMap, p.gidMap = readRanges(proc(p.pid, "uid_map")), readRanges(proc(p.pid, "gid_map"))
+	}
+	return p.loaded
+}
 
 func (p *process) readStatus() bool {
 	data, err := os.ReadFile(proc(p.pid, "status"))
@@ -58,6 +93,12 @@ func (p *process) readStatus() bool {
 			copy(p.gids[:], numbers(words))
 		case "Groups":
 			p.groups = numbers(words)
+		case "NStgid":
+			if n := numbers(words); len(n) > 0 {
+				p.boxed = n[len(n)-1]
+			}
+		case "CapPrm":
+			p.permitted, err = strconv.ParseUint(strings.Join(words, ""), 16, 64)
 		case "CapEff":
 			p.effective, err = strconv.ParseUint(strings.Join(words, ""), 16, 64)
 		}
@@ -114,7 +155,15 @@ func (r idRanges) maps(id uint32) bool {
 // "" when it cannot be told.
 func (p *process) path(directory int32, address uint64) string {
 	name, ok := seccomp.String(address, memory(p.pid))
-	if !ok || name == "" || len(name) >= unix.PathMax {
+	if !ok {
+		return ""
+	}
+	return p.absolute(directory, name)
+}
+
+// absolute is the same of a name that was read already.
+func (p *process) absolute(directory int32, name string) string {
+	if name == "" || len(name) >= unix.PathMax {
 		return ""
 	}
 	if name[0] == '/' {
@@ -134,14 +183,16 @@ func (p *process) path(directory int32, address uint64) string {
 // A found is a file of the box.
 type found struct {
 	fd   int
-	name string // without symbolic links
 	stat unix.Statx_t
-	ro   bool // the mount or its file system is read-only
+	name string // without symbolic links, once it was asked for
+	// flags are of the mount and its file system, statfs(2).
+	flags int64
+	above []unix.Statx_t // the directories that lead to it, from the root, and it
 }
 
-// find opens a path as the process would, without following its last part
-// where nofollow is set. It never opens the file itself.
-func (p *process) find(name string, nofollow bool) (*found, error) {
+// look opens a path as the process would, without following its last part where
+// nofollow is set. It never opens the file itself.
+func (p *process) look(name string, nofollow bool) (*found, error) {
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	if nofollow {
 		how.Flags |= unix.O_NOFOLLOW
@@ -151,20 +202,71 @@ func (p *process) find(name string, nofollow bool) (*found, error) {
 		return nil, err
 	}
 	f := &found{fd: fd}
-	var fs unix.Statfs_t
-	if err = unix.Fstatfs(fd, &fs); err == nil {
-		err = unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_MNT_ID, &f.stat)
-	}
-	if err == nil {
-		f.name, err = os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
-	}
-	if err != nil {
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_MNT_ID, &f.stat); err != nil {
 		f.close()
 		return nil, err
 	}
-	f.ro = fs.Flags&unix.ST_RDONLY != 0
 	return f, nil
 }
+
+// find looks, and asks for the name and the mount as well.
+func (p *process) find(name string, nofollow bool) (*found, error) {
+	f, err := p.look(name, nofollow)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.place(); err != nil {
+		f.close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// descriptor is what one of the process's descriptors is open on, and the flags
+// that it was opened with.
+func (p *process) descriptor(fd int32) (f *found, flags uint64, err error) {
+	number := strconv.Itoa(int(fd))
+	for l := range strings.Lines(readFile(proc(p.pid, "fdinfo/"+number))) {
+		if text, ok := strings.CutPrefix(l, "flags:"); ok {
+			flags, err = strconv.ParseUint(strings.TrimSpace(text), 8, 64)
+		}
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	f = &found{}
+	if f.fd, err = unix.Open(proc(p.pid, "fd/"+number), unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
+		return nil, 0, err
+	}
+	if err = unix.Statx(f.fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_MNT_ID, &f.stat); err == nil {
+		err = f.place()
+	}
+	if err != nil {
+		f.close()
+		return nil, 0, err
+	}
+	return f, flags, nil
+}
+
+// flagged reads the flags.
+func (f *found) flagged() bool {
+	var fs unix.Statfs_t
+	err := unix.Fstatfs(f.fd, &fs)
+	f.flags = int64(fs.Flags)
+	return err == nil
+}
+
+// place reads the flags and the name.
+func (f *found) place() (err error) {
+	if !f.flagged() {
+		return unix.ESTALE
+	}
+	f.name, err = os.Readlink("/proc/self/fd/" + strconv.Itoa(f.fd))
+	return err
+}
+
+// readOnly says whether the mount or its file system is.
+func (f *found) readOnly() bool { return f.flags&unix.ST_RDONLY != 0 }
 
 func (f *found) close() { unix.Close(f.fd) }
 
@@ -173,34 +275,56 @@ func (f *found) is(kind uint16) bool { return f.stat.Mode&unix.S_IFMT == kind }
 // may says whether the mode of a file permits what is asked, of 4 read, 2 write
 // and 1 search, path_resolution(7). Where an access list or a filesystem of its
 // own mind could say otherwise, nobody relies on a yes alone.
-func (p *process) may(f *found, want uint16) bool {
+func (p *process) may(f *found, want uint16) bool { return p.mayStat(&f.stat, want) }
+
+func (p *process) mayStat(f *unix.Statx_t, want uint16) bool {
 	const override, search = unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH
-	if p.uidMap.maps(f.stat.Uid) && p.gidMap.maps(f.stat.Gid) && (p.has(override) || want&2 == 0 && p.has(search)) {
+	if p.uidMap.maps(f.Uid) && p.gidMap.maps(f.Gid) && (p.has(override) || want&2 == 0 && p.has(search)) {
 		return true
 	}
-	mode := f.stat.Mode
+	mode := f.Mode
 	switch {
-	case p.uids[3] == f.stat.Uid:
+	case p.uids[3] == f.Uid:
 		mode >>= 6
-	case p.gids[3] == f.stat.Gid || slices.Contains(p.groups, f.stat.Gid):
+	case p.gids[3] == f.Gid || slices.Contains(p.groups, f.Gid):
 		mode >>= 3
 	}
 	return mode&want == want
 }
 
-// reaches says whether the process may search every directory above a file.
-func (p *process) reaches(f *found) bool {
+// way are the directories that lead to a file from the root, and the file; nil
+// when they are not to be had.
+func (p *process) way(f *found) []unix.Statx_t {
+	if f.above != nil || len(f.name) == 0 || f.name[0] != '/' {
+		return f.above
+	}
+	var list []unix.Statx_t
 	for i, c := range f.name {
 		if c != '/' {
 			continue
 		}
-		d, err := p.find(f.name[:i+1], false)
+		d, err := p.look(f.name[:i+1], false)
 		if err != nil {
-			return false
+			return nil
 		}
-		ok := p.may(d, 1)
+		list = append(list, d.stat)
 		d.close()
-		if !ok {
+	}
+	if f.name != "/" {
+		list = append(list, f.stat)
+	}
+	f.above = list
+	return list
+}
+
+// reaches says whether the process may search every directory above a file.
+func (p *process) reaches(f *found) bool {
+	list := p.way(f)
+	if list == nil {
+		return false
+	}
+	for i := range list[:max(len(list)-1, 1)] {
+		if !p.mayStat(&list[i], 1) {
 			return false
 		}
 	}

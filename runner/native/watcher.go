@@ -2,6 +2,7 @@ package native
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,8 +25,7 @@ import (
 // application never hangs.
 type watcher struct {
 	spec   *runner.Spec
-	rights rights
-	narrow narrowed
+	layers []layer // of Landlock
 	filter seccomp.Interpreter
 	socket int
 	began  time.Time
@@ -36,6 +36,17 @@ type watcher struct {
 	index   map[string]*runner.Denial
 	learner *learner // of a learning run
 	lookups int      // of symbols
+
+	// Of a run of which everything is explained: the root of the box, what hides
+	// something in it, by the number of the mount, and the abstract sockets that
+	// are of the box, nil when they are too many.
+	root          int
+	rootID        fileID
+	rootMount     uint64
+	masks         map[uint64]string
+	bound         map[string]struct{}
+	blind         bool // of what a rule of Landlock's allows
+	readsNarrowed bool // not every file may be read
 }
 
 // mostDenials is how many different refusals are told apart: what an
@@ -47,9 +58,12 @@ const (
 
 func newWatcher(s *runner.Spec, steps *plan.Plan, socket int) *watcher {
 	w := &watcher{
-		spec: s, rights: rightsOf(steps), narrow: narrowedOf(steps), filter: seccomp.NewInterpreter(s.Seccomp.Filter), socket: socket, began: time.Now(), wakes: receivingEnds(), done: make(chan struct{}),
+		spec: s, layers: layersOf(steps), bound: map[string]struct{}{}, filter: seccomp.NewInterpreter(s.Seccomp.Filter), socket: socket, began: time.Now(), wakes: receivingEnds(), done: make(chan struct{}),
 		index: map[string]*runner.Denial{}, learner: newLearner(s),
 	}
+	w.readsNarrowed = slices.ContainsFunc(w.layers, func(l layer) bool {
+		return l.narrow && l.handled&(unix.LANDLOCK_ACCESS_FS_READ_FILE|unix.LANDLOCK_ACCESS_FS_READ_DIR) != 0
+	})
 	go w.run()
 	return w
 }
@@ -66,6 +80,7 @@ func receivingEnds() bool {
 // filter.
 func (w *watcher) run() {
 	defer close(w.done)
+	defer w.unsettle()
 	var text [1]byte
 	oob := make([]byte, unix.CmsgSpace(4))
 	n, oobn, err := 0, 0, error(nil)
