@@ -2,17 +2,15 @@ package native
 
 import (
 	"bufio"
-	"debug/elf"
 	"fmt"
 	"os"
 	"path"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
 // largestProgram is the size up to which a file is searched for its symbols.
-const largestProgram = 64 << 20
+const largestProgram = 1 << 30
 
 // caller names the function that made a call: the file that the instruction
 // lies in, and the symbol before it where there is one.
@@ -66,29 +64,5 @@ func symbolAt(pid uint32, name string, offset uint64) string {
 	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > largestProgram {
 		return ""
 	}
-	program, err := elf.NewFile(file)
-	if err != nil {
-		return ""
-	}
-	for _, segment := range program.Progs {
-		if segment.Type == elf.PT_LOAD && segment.Off <= offset && offset-segment.Off < segment.Filesz {
-			return nearestSymbol(program, segment.Vaddr+offset-segment.Off)
-		}
-	}
-	return ""
-}
-
-func nearestSymbol(f *elf.File, address uint64) string {
-	symbols, _ := f.Symbols()
-	dynamic, _ := f.DynamicSymbols()
-	var best elf.Symbol
-	for _, s := range append(symbols, dynamic...) {
-		if elf.ST_TYPE(s.Info) == elf.STT_FUNC && s.Value <= address && s.Value >= best.Value && address-s.Value < max(s.Size, 4096) {
-			best = s
-		}
-	}
-	if best.Name == "" {
-		return ""
-	}
-	return fmt.Sprintf("%s+%#x", strings.ToValidUTF8(best.Name, "?"), address-best.Value)
+	return symbolIn(file, offset)
 }

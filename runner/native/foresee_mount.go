@@ -42,13 +42,19 @@ func nearest(p *process, given string) (*found, error) {
 	if strings.Contains(given+"/", "/../") { // of a link that may be another directory
 		return nil, unix.ENOENT
 	}
-	for above := path.Dir(strings.TrimRight(given, "/")); ; above = path.Dir(above) {
+	above := given
+	for range mostMissing {
+		above = path.Dir(strings.TrimRight(above, "/"))
 		f, err := p.look(above, false)
-		if err != unix.ENOENT || above == "/" {
+		if err != unix.ENOENT || len(above) < 2 {
 			return f, err
 		}
 	}
+	return nil, unix.ENOENT
 }
+
+// mostMissing is how many directories may be missing: each is a look.
+const mostMissing = 32
 
 // pathRefusal foresees what a mount or Landlock refuses.
 func (w *watcher) pathRefusal(p *process, c pathCall) *refusal {
@@ -231,7 +237,7 @@ func (w *watcher) hiddenRefusal(p *process, given string) *refusal {
 		return nil
 	}
 	above, rest := given, ""
-	for above != "/" { // the part that nearest has cut off
+	for len(above) > 1 { // the part that nearest has cut off
 		d, err := p.look(above, false)
 		if err == nil {
 			d.close()

@@ -109,7 +109,7 @@ func addressOf(p *process, name string, a [6]uint64) (address, length uint64, ki
 		}
 		vectors, total := memory(p.pid)(word64(b[16:]), int(16*word64(b[24:]))), uint64(0)
 		for i := 8; i < len(vectors); i += 16 {
-			total += word64(vectors[i:])
+			total += min(word64(vectors[i:]), 1<<16) // it must not overflow
 		}
 		if uint64(len(vectors)) != 16*word64(b[24:]) || total > 1<<15 {
 			return 0, 0, 0
@@ -175,17 +175,19 @@ func (w *watcher) localRefusal(p *process, name string, a [6]uint64) *refusal {
 // What the box has bound itself is remembered, for the name alone says nothing.
 func (w *watcher) abstractRefusal(p *process, call, name string, kind int) *refusal {
 	if call == "bind" {
-		if len(w.bound) < mostDenials {
+		// A line in a name could be read as another socket's, in listens.
+		if len(w.bound) >= mostDenials || strings.Contains(name, "\n") {
+			w.unsure = true
+		}
+		if !w.unsure {
 			w.bound[name] = struct{}{}
-		} else {
-			w.bound = nil // too many to know
 		}
 		return nil
 	}
 	// A name that the kernel has chosen could be of the box.
 	chosen := len(name) == 5 && strings.Trim(name, "0123456789abcdef") == ""
 	_, own := w.bound[name]
-	if w.bound == nil || own || chosen || !w.scoped(unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET) || !listens(p.pid, name, kind) {
+	if w.unsure || own || chosen || !w.scoped(unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET) || !listens(p.pid, name, kind) {
 		return nil
 	}
 	return &refusal{

@@ -72,6 +72,9 @@ func (w *watcher) descriptorRefusal(p *process, name string) *refusal {
 
 // processRefusal is about other processes, and the caller's own priority.
 func (w *watcher) processRefusal(p *process, name string, a [6]uint64) *refusal {
+	if p.nested {
+		return nil
+	}
 	switch name {
 	case "kill":
 		return w.signalRefusal(p, a[0], a[1])
@@ -135,17 +138,24 @@ func (p *process) neighbour(number uint32) *neighbour {
 
 // procFile reads a file of the box's /proc, "" where it is not one of proc's.
 func (p *process) procFile(name string) string {
-	fd, err := unix.Openat2(p.root, name, &unix.OpenHow{
-		Flags: unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS,
+	// What is there could be a pipe or a device of somebody's making: it is not
+	// opened before it is known.
+	there, err := unix.Openat2(p.root, name, &unix.OpenHow{
+		Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS,
 	})
 	if err != nil {
 		return ""
 	}
-	defer unix.Close(fd)
+	defer unix.Close(there)
 	var fs unix.Statfs_t
-	if unix.Fstatfs(fd, &fs) != nil || fs.Type != unix.PROC_SUPER_MAGIC {
+	if unix.Fstatfs(there, &fs) != nil || fs.Type != unix.PROC_SUPER_MAGIC {
 		return ""
 	}
+	fd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(there), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	defer unix.Close(fd)
 	var buf [4096]byte
 	n, err := unix.Read(fd, buf[:])
 	if err != nil {

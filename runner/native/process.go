@@ -21,6 +21,7 @@ type process struct {
 	kept        bool   // the watcher's, not to be closed
 	loaded      bool   // what follows is
 	boxed       uint32 // the leader's number in the box
+	nested      bool   // in a PID namespace of its own making
 	uids, gids  [4]uint32
 	groups      []uint32
 	effective   uint64
@@ -86,7 +87,7 @@ func (p *process) readStatus() bool {
 		words := strings.Fields(value)
 		switch key {
 		case "Tgid":
-			p.leader = numbers(words)[0]
+			p.leader = append(numbers(words), 0)[0]
 		case "Uid":
 			copy(p.uids[:], numbers(words))
 		case "Gid":
@@ -95,7 +96,7 @@ func (p *process) readStatus() bool {
 			p.groups = numbers(words)
 		case "NStgid":
 			if n := numbers(words); len(n) > 0 {
-				p.boxed = n[len(n)-1]
+				p.boxed, p.nested = n[len(n)-1], len(n) > 2
 			}
 		case "CapPrm":
 			p.permitted, err = strconv.ParseUint(strings.Join(words, ""), 16, 64)
@@ -201,6 +202,20 @@ func (p *process) look(name string, nofollow bool) (*found, error) {
 	if err != nil {
 		return nil, err
 	}
+	return stated(fd)
+}
+
+// lookAt is what one name in a directory is, not followed.
+func lookAt(directory int, name string) (*found, error) {
+	fd, err := unix.Openat(directory, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return stated(fd)
+}
+
+// stated asks what is known of an open file.
+func stated(fd int) (*found, error) {
 	f := &found{fd: fd}
 	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_MNT_ID, &f.stat); err != nil {
 		f.close()
@@ -298,17 +313,28 @@ func (p *process) way(f *found) []unix.Statx_t {
 	if f.above != nil || len(f.name) == 0 || f.name[0] != '/' {
 		return f.above
 	}
-	var list []unix.Statx_t
-	for i, c := range f.name {
-		if c != '/' {
-			continue
+	// Each is opened from the one before: a name may have thousands of parts.
+	at, list := -1, make([]unix.Statx_t, 1, 8)
+	if unix.Statx(p.root, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_MNT_ID, &list[0]) != nil {
+		return nil
+	}
+	parts := strings.Split(strings.Trim(f.name, "/"), "/")
+	for _, part := range parts[:len(parts)-1] {
+		from := at
+		if from < 0 {
+			from = p.root
 		}
-		d, err := p.look(f.name[:i+1], false)
+		d, err := lookAt(from, part)
+		if at >= 0 {
+			unix.Close(at)
+		}
 		if err != nil {
 			return nil
 		}
-		list = append(list, d.stat)
-		d.close()
+		at, list = d.fd, append(list, d.stat)
+	}
+	if at >= 0 {
+		unix.Close(at)
 	}
 	if f.name != "/" {
 		list = append(list, f.stat)

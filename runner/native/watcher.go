@@ -36,15 +36,17 @@ type watcher struct {
 	index   map[string]*runner.Denial
 	learner *learner // of a learning run
 	lookups int      // of symbols
+	text    int      // bytes in denials and their keys
 
 	// Of a run of which everything is explained: the root of the box, what hides
 	// something in it, by the number of the mount, and the abstract sockets that
-	// are of the box, nil when they are too many.
+	// are of the box.
 	root          int
 	rootID        fileID
 	rootMount     uint64
 	masks         map[uint64]string
 	bound         map[string]struct{}
+	unsure        bool // of those sockets: too many, or with odd names
 	blind         bool // of what a rule of Landlock's allows
 	readsNarrowed bool // not every file may be read
 }
@@ -54,6 +56,7 @@ type watcher struct {
 const (
 	mostDenials = 1000
 	mostLookups = 64
+	mostText    = 4 << 20 // bytes of what is said of them
 )
 
 func newWatcher(s *runner.Spec, steps *plan.Plan, socket int) *watcher {
@@ -216,7 +219,10 @@ func (w *watcher) record(fd int, n *notification, d runner.Denial) {
 		same.Count++
 		return
 	}
-	if len(w.denials) >= mostDenials {
+	if len(w.denials) >= mostDenials || w.text >= mostText {
+		if d.What != "syscall" { // of files and addresses there is no end of names
+			return
+		}
 		if same := w.index[d.Name]; same != nil {
 			same.Count++
 			return
@@ -226,6 +232,7 @@ func (w *watcher) record(fd int, n *notification, d runner.Denial) {
 		}
 		key, d.Args = d.Name, nil
 	}
+	w.text += len(key) + len(d.Name) + len(d.Hint) + len(strings.Join(d.Args, ""))
 	d.Count, d.FirstSeconds, d.Program = 1, time.Since(w.began).Seconds(), program
 	if w.lookups++; w.lookups <= mostLookups {
 		d.Caller = caller(n)
