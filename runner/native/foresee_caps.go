@@ -132,8 +132,12 @@ func (w *watcher) joinRefusal(p *process, a [6]uint64) *refusal {
 		prefix string
 		kind   uint64
 	}{
-		{"mnt:[", unix.CLONE_NEWNS}, {"net:[", unix.CLONE_NEWNET}, {"ipc:[", unix.CLONE_NEWIPC},
-		{"uts:[", unix.CLONE_NEWUTS}, {"pid:[", unix.CLONE_NEWPID}, {"cgroup:[", unix.CLONE_NEWCGROUP},
+		{"mnt:[", unix.CLONE_NEWNS},
+		{"net:[", unix.CLONE_NEWNET},
+		{"ipc:[", unix.CLONE_NEWIPC},
+		{"uts:[", unix.CLONE_NEWUTS},
+		{"pid:[", unix.CLONE_NEWPID},
+		{"cgroup:[", unix.CLONE_NEWCGROUP},
 	} {
 		if strings.HasPrefix(p.link("fd/"+number(a[0])), n.prefix) && (a[1] == 0 || uint64(uint32(a[1])) == n.kind) {
 			return w.wants(p, unix.CAP_SYS_ADMIN, "sys_admin")
