@@ -11,6 +11,8 @@ dir=${2:-$(kernels_dir)/debian-$flavour}
 "$here/deps.sh" guest
 umask 022
 mkdir -p "$(dirname "$dir")"
+# apt takes a path that is relative for one below /etc/apt.
+dir=$(cd "$(dirname "$dir")" && pwd)/$(basename "$dir")
 work=$(mktemp -d "$dir.new.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM HUP
