@@ -96,6 +96,12 @@ func (b *bench) qemuWords(c command) (words []string, err error) {
 	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	list := strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
 	for i := 0; i < len(list); i++ {
+		if i+1 < len(list) && (list[i] == "-incoming" || list[i] == "-mon" || list[i] == "-chardev" && strings.Contains(list[i+1], "id=monitor")) {
+			i++ // what our guests are saved and restored with
+			continue
+		}
+		// Outside there is no channel.
+		list[i] = strings.Replace(list[i], "socket,id=channel,fd=1", "null,id=channel", 1)
 		if i+1 < len(list) && (list[i] == "-drive" || list[i] == "-fsdev" || list[i] == "-device" && (strings.Contains(list[i+1], "blk") || strings.Contains(list[i+1], "9p"))) {
 			i++
 			continue

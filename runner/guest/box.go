@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"hutch/runner"
 )
 
@@ -31,6 +33,10 @@ type Box struct {
 	Seccomp runner.Seccomp
 	// Cache is a directory of the caller's.
 	Cache string
+	// Socket has the channel be a socket, which is the process's standard output.
+	// Its standard input is Input then, or nothing.
+	Socket bool
+	Input  *os.File
 }
 
 // Spec is the box as any other box is written down.
@@ -56,7 +62,8 @@ func (b *Box) Spec() (*runner.Spec, error) {
 }
 
 // Start starts the process with the pipes of a Machine as its standard
-// streams: the channel is its input and output, the console its error.
+// streams: the channel is its input and output, or with Socket its output
+// alone, the console its error. Input stays the caller's.
 //
 // An ordinary user without delegated control groups cannot limit it. Its
 // memory is then bounded by the guest's own size alone, and unlimited is true.
@@ -74,8 +81,17 @@ func (b *Box) Start(ctx context.Context) (m Machine, unlimited bool, err error) 
 		return r, w
 	}
 	var stdio runner.Stdio
-	stdio.In, m.To = pipe()
-	m.From, stdio.Out = pipe()
+	if b.Socket {
+		stdio.In, err = b.input()
+		opened = append(opened, stdio.In)
+		if err == nil {
+			m.From, m.To, stdio.Out, err = socket()
+			opened = append(opened, m.From, m.To, stdio.Out)
+		}
+	} else {
+		stdio.In, m.To = pipe()
+		m.From, stdio.Out = pipe()
+	}
 	m.Console, stdio.Err = pipe()
 	if err != nil {
 		err = &runner.Error{Stage: runner.StageStart, Step: "make the guest's channel", Err: err}
@@ -88,6 +104,36 @@ func (b *Box) Start(ctx context.Context) (m Machine, unlimited bool, err error) 
 		}
 	}
 	return m, unlimited, err
+}
+
+// input is a copy of Input, or nothing to read.
+func (b *Box) input() (*os.File, error) {
+	if b.Input == nil {
+		return os.Open(os.DevNull)
+	}
+	fd, err := unix.FcntlInt(b.Input.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), b.Input.Name()), nil
+}
+
+// socket is a pair of connected sockets, the host's end of it twice: for who
+// reads and for who writes. Only that waits in Go's poller.
+func socket() (from, to, guest *os.File, err error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	guest = os.NewFile(uintptr(pair[1]), "channel")
+	again, err := unix.FcntlInt(uintptr(pair[0]), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		unix.Close(pair[0])
+		guest.Close()
+		return nil, nil, nil, os.NewSyscallError("fcntl", err)
+	}
+	unix.SetNonblock(pair[0], true) // of both: they are one description
+	return os.NewFile(uintptr(pair[0]), "channel"), os.NewFile(uintptr(again), "channel"), guest, nil
 }
 
 func (b *Box) start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) (runner.Process, bool, error) {

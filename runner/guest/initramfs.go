@@ -119,7 +119,7 @@ func (i Initramfs) build(name string) error {
 		os.Remove(f.Name())
 		return err
 	}
-	i.prune()
+	Prune(i.Dir)
 	// What unpacking took is more than the rest of a run holds.
 	debug.FreeOSMemory()
 	return nil

@@ -25,6 +25,9 @@ type Config struct {
 	Sources []Source `json:"-"`
 	// Time is the host's clock, for a guest whose own is far off.
 	Time time.Time `json:"time"`
+	// Seed is random, for a guest that was saved: what its own kernel knows of
+	// randomness is the same in every run, and its clock stood still.
+	Seed []byte `json:"seed,omitempty"`
 }
 
 // SerialPrefix begins the Device of a disk that is known by its serial number:

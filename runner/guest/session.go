@@ -2,7 +2,9 @@ package guest
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -29,6 +31,9 @@ type Machine struct {
 	// Complaint, if not nil, finds in the console why an emulator did not
 	// start the guest; "" is for none.
 	Complaint func(console string) string
+	// Restored says that the guest has said hello before it was saved, and has
+	// to be asked whether it goes on.
+	Restored bool
 	// Release, if not nil, is called once when the guest is gone.
 	Release func() error
 	// Boot bounds the time up to the application's start; 0 means 60 s.
@@ -58,6 +63,7 @@ type Session struct {
 	broken  error // why the channel ended
 	hung    bool
 	killed  bool
+	greeted bool // the guest speaks with us
 	mu      sync.Mutex
 	pong    chan struct{}
 	stopped chan struct{}
@@ -144,8 +150,22 @@ func (m *Machine) close() {
 // so that it can be told how.
 const endWithin = 3 * time.Second
 
+// ErrNotRestored is about a saved guest that did not go on. Nothing has been
+// asked of it, and another one may do.
+var ErrNotRestored = errors.New("the saved guest does not go on")
+
 // abandon ends a guest that has not started an application, and says why.
 func (s *Session) abandon(err error) error {
+	err = s.bury(err)
+	if s.m.Restored && !s.greeted {
+		return fmt.Errorf("%w: %w", ErrNotRestored, err)
+	}
+	return err
+}
+
+// bury ends the guest, and gives what is known of its end for an err that says
+// nothing of that.
+func (s *Session) bury(err error) error {
 	gone := errors.Is(err, errGone)
 	patience := time.Duration(0)
 	if gone {
@@ -236,12 +256,10 @@ func tell(c chan<- struct{}) {
 
 // greet answers the guest's hello, and tells it what to do.
 func (s *Session) greet(config *Config, alive func()) error {
-	if err := s.conn.AwaitHello(); err != nil {
+	if err := s.meet(config); err != nil {
 		return err
 	}
-	if err := s.conn.Send(Hello, 0, helloBody()); err != nil {
-		return err
-	}
+	s.greeted = true
 	config.Time = time.Now()
 	// Beside the reader, which must see the acknowledgements.
 	go func() {
@@ -250,6 +268,29 @@ func (s *Session) greet(config *Config, alive func()) error {
 		}
 	}()
 	return nil
+}
+
+// meet exchanges greetings. A guest that was saved has said its own.
+func (s *Session) meet(config *Config) error {
+	if !s.m.Restored {
+		if err := s.conn.AwaitHello(); err != nil {
+			return err
+		}
+		return s.conn.Send(Hello, 0, helloBody())
+	}
+	config.Seed = make([]byte, 64)
+	rand.Read(config.Seed)
+	if err := s.conn.Send(Hello, 0, helloBody()); err != nil {
+		return err
+	}
+	if err := s.conn.Send(Ping, 0, nil); err != nil {
+		return err
+	}
+	f, err := s.conn.Receive()
+	if err == nil && f.Type != Pong {
+		err = protocolError("%s before pong", f.Type)
+	}
+	return err
 }
 
 // pump moves the standard streams.

@@ -36,9 +36,26 @@ type share struct {
 // choice is 1 GiB, all of which a long run fills.
 const translations = 64
 
+// A life is how a guest comes to be where it takes its orders.
+type life int
+
+const (
+	booted   life = iota
+	toSave        // booted, to be saved there
+	restored      // as it was saved
+)
+
+// lives are the words for them. QEMU's standard input is nothing then, its
+// monitor, or what was saved.
+var lives = [...][]string{
+	booted:   nil,
+	toSave:   {"-chardev", "socket,id=monitor,fd=0", "-mon", "chardev=monitor,mode=control"},
+	restored: {"-incoming", "fd:0"},
+}
+
 // args is QEMU's command line. It is pure, and nothing of it comes from an
 // image: every path is one of the box's, every name is made here.
-func (p *guestPlan) args() []string {
+func (p *guestPlan) args(l life) []string {
 	accel := "kvm"
 	if p.accel == AccelTCG {
 		accel = "tcg,thread=multi,tb-size=" + strconv.Itoa(translations)
@@ -52,9 +69,9 @@ func (p *guestPlan) args() []string {
 		"-smp", strconv.Itoa(p.vcpus), "-m", strconv.FormatInt(p.memory>>20, 10) + "M",
 		"-kernel", boxKernel, "-initrd", boxInitramfs, "-append", p.append(),
 		// The console and what QEMU complains about are its standard error; the
-		// channel is its standard input and output.
+		// channel is its standard output.
 		"-chardev", "file,id=console,path=/dev/fd/2", "-serial", "chardev:console",
-		"-chardev", "stdio,id=channel,signal=off",
+		"-chardev", "socket,id=channel,fd=1",
 		"-device", "virtio-serial-" + p.machine.Bus + ",max_ports=2",
 		"-device", "virtserialport,chardev=channel,name=" + portName,
 	}
@@ -74,7 +91,7 @@ func (p *guestPlan) args() []string {
 			"-fsdev", fmt.Sprintf("local,id=share%d,path=%s/%d,security_model=none,multidevs=remap%s", i, boxShares, i, options),
 			"-device", fmt.Sprintf("virtio-9p-%s,fsdev=share%d,mount_tag=%s", p.machine.Bus, i, shareTag(i)))
 	}
-	return a
+	return append(a, lives[l]...)
 }
 
 func diskSerial(i int) string { return "layer" + strconv.Itoa(i) }

@@ -12,7 +12,7 @@ func TestArgs(t *testing.T) {
 		qemu: "/usr/bin/qemu-system-x86_64", accel: AccelTCG, machine: Machine{Type: "microvm", CPU: "max", Bus: "device"},
 		vcpus: 2, memory: 300 << 20, disks: 2, shares: []share{{true}, {false}},
 	}
-	line := strings.Join(p.args(), " ")
+	line := strings.Join(p.args(booted), " ")
 	for _, want := range []string{
 		"-nodefaults", "-no-user-config", "-monitor none", "-no-reboot", "-smp 2", "-m 300M", "-accel tcg,",
 		"file=/guest/disk/1,format=raw,readonly=on", "virtio-blk-device,drive=disk1,serial=layer1",
@@ -23,8 +23,14 @@ func TestArgs(t *testing.T) {
 			t.Errorf("no %q in %s", want, line)
 		}
 	}
+	// What is restored is the machine that was saved.
+	for _, l := range []life{toSave, restored} {
+		if words := strings.Join(p.args(l), " "); len(lives[l]) == 0 || words != line+" "+strings.Join(lives[l], " ") {
+			t.Errorf("life %d: %s", l, words)
+		}
+	}
 	p.accel = AccelKVM
-	line = strings.Join(p.args(), " ")
+	line = strings.Join(p.args(booted), " ")
 	for _, no := range []string{"tcg", "mitigations=off", "quiet"} {
 		if strings.Contains(line, no) {
 			t.Errorf("%q with KVM in %s", no, line)
@@ -43,7 +49,7 @@ func TestArgsHoldNothingOfTheImage(t *testing.T) {
 	}
 	l := translate(s, []string{"/store/" + evil})
 	p := guestPlan{qemu: "qemu", accel: AccelTCG, machine: Machine{Type: "q35", CPU: "max", Bus: "pci"}, vcpus: 1, memory: guestMemory(s), disks: len(l.config.Disks), shares: l.shares}
-	for _, a := range p.args() {
+	for _, a := range p.args(booted) {
 		if strings.Contains(a, "evil") {
 			t.Errorf("argument %q", a)
 		}

@@ -113,7 +113,10 @@ func (e *Engine) start(ctx context.Context, s *runner.Spec, layers *guest.Layers
 	}
 	g.plan.memory, g.plan.vcpus = guestMemory(s), e.vcpus(s)
 	g.plan.disks, g.plan.shares = len(l.config.Disks), l.shares
-	m, watch, err := e.boot(ctx, g, l.files)
+	if p, err := e.restore(ctx, g, l, layers, stdio); p != nil || err != nil {
+		return p, err
+	}
+	m, watch, err := e.boot(ctx, g, l.files, booted, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -202,10 +205,10 @@ func (e *Engine) prepare(devices int, shares bool) (*prepared, error) {
 	}, nil
 }
 
-// boot starts QEMU in its box.
-func (e *Engine) boot(ctx context.Context, g *prepared, files []runner.Mount) (guest.Machine, *watch, error) {
+// boot starts QEMU in its box. Its standard input is in, or nothing.
+func (e *Engine) boot(ctx context.Context, g *prepared, files []runner.Mount, l life, in *os.File) (guest.Machine, *watch, error) {
 	box := guest.Box{
-		Engine: e.Box, Command: g.plan.args(),
+		Engine: e.Box, Command: g.plan.args(l), Socket: true, Input: in,
 		Files:  append(guest.ReadOnly(g.qemu.Files...), files...),
 		Memory: g.plan.memory, Overhead: overhead, Processes: processes,
 		Seccomp: e.Filter, Cache: e.Cache,

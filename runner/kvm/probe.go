@@ -122,7 +122,7 @@ func (e *Engine) probe(ctx context.Context) error {
 	if g.plan.accel == AccelTCG {
 		return nil // an emulator that is installed works
 	}
-	m, _, err := e.boot(ctx, g, nil)
+	m, _, err := e.boot(ctx, g, nil, booted, nil)
 	if err != nil {
 		return err
 	}

@@ -36,6 +36,10 @@ func serve(channel string) error {
 	if err != nil {
 		return errors.Join(unloaded, err)
 	}
+	// What is the same in every run is done before the greeting: in a guest that
+	// was saved it has been.
+	furnished := switchRoot()
+	rehearse()
 	conn := guest.NewConn(c, c)
 	if !strings.HasPrefix(channel, virtioPrefix) {
 		conn.Acknowledge()
@@ -51,7 +55,7 @@ func serve(channel string) error {
 	if unloaded != nil {
 		return s.fail(unloaded)
 	}
-	if err := s.prepare(); err != nil {
+	if err := s.prepare(furnished); err != nil {
 		return s.fail(err)
 	}
 	go s.listen()
@@ -60,6 +64,16 @@ func serve(channel string) error {
 	}
 	go s.watchStops()
 	return s.finish()
+}
+
+// sample is a config as most are, in JSON.
+const sample = `{"spec":{"env":[""],"root":{"lowers":[""]},"mounts":[{}],"hidden":[""],"limits":{},"landlock":{"read":[""]},"seccomp":{"filter":""}},` +
+	`"disks":[{}],"shares":[{}],"time":"2006-01-02T15:04:05Z"}`
+
+// rehearse decodes a config once: the types that it is made of are learned then.
+func rehearse() {
+	var c guest.Config
+	_ = json.Unmarshal([]byte(sample), &c) // TestSample
 }
 
 // receiveConfig waits for Setup.
@@ -108,9 +122,10 @@ type session struct {
 	after []*os.File
 }
 
-// prepare makes the guest a machine on which the Spec can run.
-func (s *session) prepare() error {
-	for _, step := range []func() error{s.setClock, switchRoot, s.mountDisks, s.mountShares} {
+// prepare makes the guest a machine on which the Spec can run; furnished is what
+// became of that which is the same for all.
+func (s *session) prepare(furnished error) error {
+	for _, step := range []func() error{s.reseed, func() error { return furnished }, s.setClock, s.mountDisks, s.mountShares} {
 		if err := step(); err != nil {
 			return &runner.Error{Stage: runner.StagePrepare, Step: "prepare the guest", Err: err}
 		}
@@ -118,9 +133,31 @@ func (s *session) prepare() error {
 	return nil
 }
 
-// setClock corrects the guest's clock where it is far off.
+// reseed gives the kernel of a guest that was saved randomness of its own,
+// random(4), before anything is made of what it has. No number that was drawn in
+// advance is given out after it.
+func (s *session) reseed() error {
+	if len(s.config.Seed) == 0 {
+		return nil
+	}
+	f, err := os.OpenFile("/dev/urandom", os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.Write(s.config.Seed); err != nil {
+		return err
+	}
+	if err := unix.IoctlSetInt(int(f.Fd()), unix.RNDRESEEDCRNG, 0); err != nil {
+		return fmt.Errorf("reseed the random numbers: %w", err)
+	}
+	return nil
+}
+
+// setClock corrects the guest's clock where it is far off, or stood still.
 func (s *session) setClock() error {
-	if d := time.Until(s.config.Time); s.config.Time.IsZero() || d.Abs() < 2*time.Second {
+	d := time.Until(s.config.Time)
+	if s.config.Time.IsZero() || d.Abs() < 2*time.Second && len(s.config.Seed) == 0 {
 		return nil
 	}
 	t := unix.NsecToTimeval(s.config.Time.UnixNano())
