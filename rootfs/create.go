@@ -3,6 +3,7 @@ package rootfs
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -97,7 +98,20 @@ func (u *unpacker) directory(p string, h *header) error {
 		}
 	}
 	n.h = h
+	if u.opt.kept {
+		return u.keptOpaque(n)
+	}
 	return nil
+}
+
+// keptOpaque makes a directory opaque that says so by the attribute itself.
+func (u *unpacker) keptOpaque(n *dirNode) error {
+	is := func(x xattr) bool { return x.name == opaqueUser }
+	if !slices.ContainsFunc(n.h.xattrs, is) {
+		return nil
+	}
+	n.h.xattrs = slices.DeleteFunc(n.h.xattrs, is)
+	return u.opaque(n)
 }
 
 // replaceForDir removes what is in a directory's place, and tells whether it
@@ -171,11 +185,14 @@ func (u *unpacker) device(parent *dirNode, name string, h *header) error {
 	if h.kind == typeBlock {
 		mode = unix.S_IFBLK
 	}
-	if !u.owners.keep || u.owners.kept {
+	if u.opt.kept && isWhiteoutDevice(h) {
+		return u.place(parent, name, func() error { return unix.Mknodat(parent.fd, name, unix.S_IFCHR, 0) })
+	}
+	if !u.owners.keep || u.opt.kept {
 		u.stats.Devices++
 		return nil
 	}
-	if mode == unix.S_IFCHR && h.major == 0 && h.minor == 0 {
+	if isWhiteoutDevice(h) {
 		// It would be a whiteout to overlayfs, and hide what is below.
 		u.stats.Devices++
 		return nil
@@ -192,6 +209,8 @@ func (u *unpacker) device(parent *dirNode, name string, h *header) error {
 	}
 	return u.owners.applyAt(parent.fd, name, h, &u.stats)
 }
+
+func isWhiteoutDevice(h *header) bool { return h.kind == typeChar && h.major == 0 && h.minor == 0 }
 
 const whiteoutPrefix = ".wh."
 

@@ -73,8 +73,8 @@ func KeptRoom(dir *os.File) (bytes, inodes int64, err error) {
 	return max(bytes, 64<<10), inodes, nil
 }
 
-// MergeKept puts a layer over what is kept. A layer is what Pack writes, and of
-// at most size bytes; it may be a hostile guest's: nothing but the directory is
+// MergeKept puts a layer over what is kept. A layer is what Pack writes that is
+// told to be exact, with at most size bytes of data; it may be a hostile guest's: nothing but the directory is
 // written to. What is kept is what it was, or all of the new, at every moment,
 // also when the caller is killed; then SweepKept has to be called before anything
 // else is.
@@ -106,7 +106,7 @@ func mergeKept(ctx context.Context, at int, layer io.Reader, size int64) (Stats,
 	}
 	defer unix.Close(merged)
 	st, err := Unpack(ctx, layer, "/proc/self/fd/"+itoa(int64(merged)), UnpackOptions{
-		Limits: UnpackLimits{Bytes: size}, Whiteouts: WhiteoutsOverlay, kept: true,
+		Limits: UnpackLimits{Bytes: size}, kept: true,
 	})
 	if err != nil {
 		return st, err

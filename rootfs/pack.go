@@ -21,7 +21,19 @@ type PackLimits struct {
 	Holes int64
 	Depth int64 // of directories; 512
 	Name  int64 // bytes of a path; 4095 (PATH_MAX)
+	// Exact is no layer of an image but what MergeKept takes: whiteouts and opaque
+	// directories are what they are in the directory, so that a name may begin as
+	// it likes, and holes are only told of.
+	Exact bool
 }
+
+// How an exact layer tells of holes: offsets and lengths of the data in turn, as
+// GNU tar's format 0.1 has them, which archive/tar does not write, and the length
+// of the file.
+const (
+	keptMap  = "HUTCH.sparse.map"
+	keptSize = "HUTCH.sparse.size"
+)
 
 // PackStats say what a layer holds.
 type PackStats struct {
@@ -73,7 +85,7 @@ func (p *packer) dir(fd int, path string, depth int64) error {
 	if depth > p.lim.Depth {
 		return &LimitError{What: "depth", Limit: p.lim.Depth, Entry: path}
 	}
-	if opaque(fd) {
+	if !p.lim.Exact && opaque(fd) {
 		// Before what is in it, so that it hides only the layers below.
 		if err := p.marker(path + ".wh..wh..opq"); err != nil {
 			return err
@@ -139,9 +151,9 @@ func (p *packer) entry(dir int, parent, name string, depth int64) error {
 	}
 	kind := st.Mode & unix.S_IFMT
 	if kind == unix.S_IFCHR && st.Rdev == 0 {
-		return p.marker(parent + whiteoutPrefix + name)
+		return p.whiteout(parent, name)
 	}
-	if strings.HasPrefix(name, whiteoutPrefix) {
+	if strings.HasPrefix(name, whiteoutPrefix) && !p.lim.Exact {
 		return fmt.Errorf("a layer cannot hold a name that begins with %s; rename it", whiteoutPrefix)
 	}
 	h := &tar.Header{
@@ -183,6 +195,9 @@ func (p *packer) directory(dir int, name, path string, depth int64, h *tar.Heade
 	}
 	h.Typeflag, h.Name = tar.TypeDir, path+"/"
 	if err = p.xattrs(fd, h); err == nil {
+		if p.lim.Exact && opaque(fd) {
+			setRecord(h, "SCHILY.xattr."+opaqueUser, "y")
+		}
 		err = p.header(h)
 	}
 	if err != nil {
@@ -206,20 +221,28 @@ func (p *packer) file(dir int, name string, h *tar.Header) error {
 		return errors.New("changed while it was read")
 	}
 	if st.Size == 0 && hasAttr(fd, "user.overlay.whiteout") {
-		return p.marker(h.Name[:len(h.Name)-len(name)] + whiteoutPrefix + name)
-	}
-	if p.holes += max(0, st.Size-st.Blocks*blockSize); p.holes > p.lim.Holes {
-		return fmt.Errorf("is a file of %d bytes of which %d are there, and a layer would hold the rest as zeros, "+
-			"more than %d in all; remove it, or make it smaller", st.Size, st.Blocks*blockSize, p.lim.Holes)
+		return p.whiteout(h.Name[:len(h.Name)-len(name)], name)
 	}
 	h.Typeflag, h.Size = tar.TypeReg, st.Size
 	if err := p.xattrs(fd, h); err != nil {
 		return err
 	}
+	if p.lim.Exact && st.Blocks*blockSize < st.Size {
+		return p.sparse(fd, h)
+	}
+	if p.holes += max(0, st.Size-st.Blocks*blockSize); p.holes > p.lim.Holes {
+		return fmt.Errorf("is a file of %d bytes of which %d are there, and a layer would hold the rest as zeros, "+
+			"more than %d in all; remove it, or make it smaller", st.Size, st.Blocks*blockSize, p.lim.Holes)
+	}
 	if err := p.header(h); err != nil {
 		return err
 	}
-	for left := st.Size; left > 0; {
+	return p.data(fd, st.Size)
+}
+
+// data writes so many bytes from where the file is.
+func (p *packer) data(fd int, left int64) error {
+	for left > 0 {
 		n, err := unix.Read(fd, p.buf[:min(left, int64(len(p.buf)))])
 		switch {
 		case errors.Is(err, unix.EINTR):
@@ -239,6 +262,14 @@ func (p *packer) file(dir int, name string, h *tar.Header) error {
 		}
 	}
 	return nil
+}
+
+// whiteout writes that a name of the layers below is hidden.
+func (p *packer) whiteout(parent, name string) error {
+	if p.lim.Exact {
+		return p.header(&tar.Header{Format: tar.FormatPAX, Typeflag: tar.TypeChar, Name: parent + name, ModTime: time.Unix(0, 0)})
+	}
+	return p.marker(parent + whiteoutPrefix + name)
 }
 
 func (p *packer) marker(path string) error {
@@ -285,12 +316,16 @@ func (p *packer) xattrs(fd int, h *tar.Header) error {
 		if value = value[:n]; name == "security.capability" {
 			value = plainCapability(value)
 		}
-		if h.PAXRecords == nil {
-			h.PAXRecords = map[string]string{}
-		}
-		h.PAXRecords["SCHILY.xattr."+name] = string(value)
+		setRecord(h, "SCHILY.xattr."+name, string(value))
 	}
 	return nil
+}
+
+func setRecord(h *tar.Header, key, value string) {
+	if h.PAXRecords == nil {
+		h.PAXRecords = map[string]string{}
+	}
+	h.PAXRecords[key] = value
 }
 
 // plainCapability makes capabilities that count in one user namespace only

@@ -64,6 +64,8 @@ type tarReader struct {
 	// lax accepts an archive without an end marker; an archive that is
 	// verified otherwise cannot have been cut short.
 	lax bool
+	// kept: holes are told as PackLimits.Exact has it.
+	kept bool
 }
 
 var (

@@ -52,6 +52,9 @@ func (t *tarReader) paxSparse(h *header, pax paxRecords) error {
 	major, _ := pax.get("GNU.sparse.major")
 	minor, _ := pax.get("GNU.sparse.minor")
 	text, has01 := pax.get("GNU.sparse.map")
+	if t.kept {
+		text, has01 = pax.get(keptMap)
+	}
 	_, has00 := pax.get("GNU.sparse.numblocks")
 	var err error
 	switch {
@@ -78,7 +81,7 @@ func (t *tarReader) paxSparse(h *header, pax paxRecords) error {
 			return fmt.Errorf("%w at %s", errSparse, quote(h.name))
 		}
 	}
-	for _, key := range [...]string{"GNU.sparse.size", "GNU.sparse.realsize"} {
+	for _, key := range [...]string{"GNU.sparse.size", "GNU.sparse.realsize", keptSize} {
 		if v, ok := pax.get(key); ok {
 			if h.realSize, err = paxNumber(v, 0); err != nil {
 				return fmt.Errorf("%w at %s", errSparse, quote(h.name))

@@ -43,9 +43,9 @@ type UnpackOptions struct {
 	// share the buffers and the writers that one alone would have.
 	Beside int
 
-	// kept: what a box has written to its root comes back to where it is kept.
-	// Modes stay as they are, owners that the caller has not become its own and
-	// are counted, and no device is made.
+	// kept: what a box has written to its root comes back to where it is kept, as
+	// PackLimits.Exact says. Modes stay as they are, owners that the caller has
+	// not become its own and are counted, and no device is made.
 	kept bool
 	// check looks at the whole before the directories get their modes; an
 	// error of its is Unpack's.
@@ -207,7 +207,7 @@ func (u *unpacker) sums() {
 
 // entries works through the archive up to its end, and reads what follows.
 func (u *unpacker) entries() error {
-	t := tarReader{in: u.in, lim: u.lim, lax: u.opt.NoEndOK}
+	t := tarReader{in: u.in, lim: u.lim, lax: u.opt.NoEndOK, kept: u.opt.kept}
 	for {
 		if err := u.ctx.Err(); err != nil {
 			return err
@@ -269,10 +269,14 @@ func (u *unpacker) checkEntry(h *header) (string, error) {
 	if h.kind != typeFile {
 		return path, nil
 	}
-	if h.realSize > u.lim.Bytes-u.bytes {
+	size := h.realSize
+	if u.opt.kept { // its holes take no room here either
+		size = h.size
+	}
+	if size > u.lim.Bytes-u.bytes {
 		return "", &LimitError{What: "bytes", Limit: u.lim.Bytes, Entry: h.name}
 	}
-	u.bytes += h.realSize
+	u.bytes += size
 	if path == "" {
 		return "", fmt.Errorf("%w: a file without a name", errHeader)
 	}

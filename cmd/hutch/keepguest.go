@@ -219,12 +219,12 @@ func leftOut(st rootfs.Stats) string {
 		n    int64
 		what string
 	}{
-		{st.Owners, "owners, for this user has no ids for them: they are kept as root's"},
-		{st.Devices, "devices"},
-		{st.Xattrs, "extended attributes"},
+		{st.Owners, "the owner of %d files, for this user has no such ids: they are root's"},
+		{st.Devices, "%d devices"},
+		{st.Xattrs, "%d extended attributes"},
 	} {
 		if w.n > 0 {
-			words = append(words, fmt.Sprintf("%d %s", w.n, w.what))
+			words = append(words, fmt.Sprintf(w.what, w.n))
 		}
 	}
 	if words == nil {

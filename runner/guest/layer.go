@@ -22,11 +22,11 @@ type layerFile struct {
 // names and headers of many small files.
 const layerSlack = 1 << 30
 
-// Keep makes a Spec that keeps what is written into one for a guest, which sends
-// it as a layer.
-func Keep(s *runner.Spec) {
-	if s.Root.Keep != "" {
-		s.Root.Keep, s.Root.Diff = "", true
+// TakeKeep makes of a Spec that keeps what is written one for the guest, which
+// sends it.
+func (c *Config) TakeKeep() {
+	if c.Spec.Root.Keep != "" {
+		c.Spec.Root.Keep, c.Spec.Root.Diff, c.Keep = "", true, true
 	}
 }
 

@@ -16,6 +16,9 @@ type Config struct {
 	// Disks and Shares are mounted in this order before the box is made.
 	Disks  []Disk  `json:"disks,omitempty"`
 	Shares []Share `json:"shares,omitempty"`
+	// Keep has what was written sent as what rootfs.MergeKept takes, and not as a
+	// layer of an image.
+	Keep bool `json:"keep,omitempty"`
 	// CopyLimit is how many bytes may be copied in, and how many out.
 	CopyLimit int64 `json:"copy_limit,omitempty"`
 	// CopyDisk is the disk with what is copied in, see Spool; empty: it comes

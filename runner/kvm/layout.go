@@ -42,7 +42,7 @@ func translate(s *runner.Spec, disks []string) *layout {
 	inside := *s
 	l := &layout{config: &guest.Config{Spec: &inside, Time: time.Now()}}
 	inside.Root.Lowers = nil
-	guest.Keep(&inside)
+	l.config.TakeKeep()
 	for i, disk := range disks {
 		d := guest.Disk{
 			Device: guest.SerialPrefix + diskSerial(i), Type: guest.LayerType,

@@ -307,7 +307,7 @@ func (s *session) finish() error {
 	return await()
 }
 
-// sendLayer sends what was written, as a layer, where the host wants it. The
+// sendLayer sends what was written, as a tar, where the host wants it. The
 // box is gone: nothing changes any more.
 func (s *session) sendLayer() error {
 	if !s.config.Spec.Root.Diff {
@@ -324,7 +324,7 @@ func (s *session) sendLayer() error {
 	r, w := io.Pipe()
 	packed := make(chan error, 1)
 	go func() {
-		_, err := rootfs.Pack(context.Background(), w, int(dir.Fd()), rootfs.PackLimits{})
+		_, err := rootfs.Pack(context.Background(), w, int(dir.Fd()), rootfs.PackLimits{Exact: s.config.Keep})
 		w.CloseWithError(err)
 		packed <- err
 	}()

@@ -88,7 +88,7 @@ func (l *layout) translate(s *runner.Spec) *guest.Config {
 	inside := *s
 	c := &guest.Config{Spec: &inside}
 	inside.Root.Lowers = nil
-	guest.Keep(&inside)
+	c.TakeKeep()
 	for i := range l.disks {
 		d := guest.Disk{Device: ubd(i), Type: guest.LayerType, Target: fmt.Sprintf("/layer/%d", i), ReadOnly: true}
 		c.Disks = append(c.Disks, d)
