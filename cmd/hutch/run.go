@@ -301,12 +301,16 @@ func (q *request) run() (runner.Result, error) {
 	if spec.Explain != "" {
 		manyThreads() // who answers refused calls must not wait for who waits for the box
 	}
-	s := runner.NewSandbox(context.Background(), engine, spec)
+	ctx, guest := context.Background(), (*booting)(nil)
+	if q.choice.name != "native" {
+		ctx, guest = boot()
+	}
+	s := runner.NewSandbox(ctx, engine, spec)
 	s.Stdin, s.Stdout, s.Stderr = os.Stdin, os.Stdout, os.Stderr
 	// A signal that comes while the box is made waits for the application.
 	q.listen()
 	if spec.Terminal != nil {
-		t, err := openTerminal()
+		t, err := openTerminal(guest != nil)
 		if err != nil {
 			return runner.Result{}, err
 		}
@@ -314,9 +318,17 @@ func (q *request) run() (runner.Result, error) {
 		defer func() { q.terminal.close() }()
 	}
 	if err := s.Start(); err != nil {
+		if sig := guest.interrupted(); sig != 0 {
+			return interrupted(q.choice.name, sig)
+		}
 		return runner.Result{}, err
 	}
-	forward(s)
+	if guest == nil {
+		forward(s)
+	} else if sig := guest.started(s); sig != 0 {
+		_, _ = s.Wait() // its context has ended
+		return interrupted(q.choice.name, sig)
+	}
 	if q.terminal != nil {
 		q.terminal.follow(s)
 	}
@@ -335,18 +347,18 @@ func (q *request) run() (runner.Result, error) {
 	if len(spec.CopyOut) == 0 && q.diff == "" && (q.kept == nil || q.choice.name == "native") {
 		return result, cmp.Or(err, unwritten)
 	}
-	ctx, stop := afterwards()
+	after, stop := afterwards()
 	defer stop()
 	// Before the diff: it lets go of the box's file systems.
 	if err == nil {
-		err = q.copies.carryOut(ctx, spec, s.Process, &result)
+		err = q.copies.carryOut(after, spec, s.Process, &result)
 	}
-	if kerr := q.saveKept(ctx, spec, s.Process); err == nil {
+	if kerr := q.saveKept(after, spec, s.Process); err == nil {
 		err = kerr
 	} else if kerr != nil {
 		err = keptAsBefore(err)
 	}
-	if derr := q.writeDiff(ctx, spec, s.Process); err == nil {
+	if derr := q.writeDiff(after, spec, s.Process); err == nil {
 		err = derr
 	}
 	return result, cmp.Or(err, unwritten)

@@ -26,6 +26,8 @@ type terminal struct {
 	found unix.Termios
 	box   *runner.Sandbox
 	guard *guard
+	// booting: there is no application yet to have Ctrl-C.
+	booting bool
 	// changes are SIGWINCH, SIGTSTP and SIGCONT.
 	changes chan os.Signal
 }
@@ -92,8 +94,9 @@ func terminalSize() runner.Size {
 }
 
 // openTerminal takes the caller's terminal over. Call close on every way out.
-func openTerminal() (*terminal, error) {
-	t := &terminal{fd: -1, changes: make(chan os.Signal, 16)}
+// While a guest is booting, Ctrl-C is still hutch's.
+func openTerminal(booting bool) (*terminal, error) {
+	t := &terminal{fd: -1, booting: booting, changes: make(chan os.Signal, 16)}
 	if found, err := unix.IoctlGetTermios(int(os.Stdin.Fd()), unix.TCGETS); err == nil {
 		t.fd, t.found = int(os.Stdin.Fd()), *found
 		if t.guard, err = newGuard(t.fd, found); err != nil {
@@ -118,6 +121,10 @@ func (t *terminal) raw() {
 	r.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
 	r.Cflag = r.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
 	r.Cc[unix.VMIN], r.Cc[unix.VTIME] = 1, 0
+	if t.booting {
+		r.Lflag |= unix.ISIG
+		r.Cc[unix.VSUSP] = 0 // _POSIX_VDISABLE: who would wake the boot up?
+	}
 	unix.IoctlSetTermios(t.fd, unix.TCSETSW, &r)
 }
 
@@ -142,6 +149,10 @@ func (t *terminal) close() {
 // follow passes changes on to box until that has ended.
 func (t *terminal) follow(box *runner.Sandbox) {
 	t.box = box
+	if t.booting {
+		t.booting = false
+		t.raw()
+	}
 	var stopped <-chan struct{}
 	if p, ok := box.Process.(runner.TerminalProcess); ok {
 		stopped = p.Stopped()
