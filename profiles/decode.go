@@ -36,7 +36,10 @@ func Decode(name string, data []byte, lookup func(name string) (*Profile, error)
 }
 
 // decodeOne reads one profile and checks it, without what it extends.
-func decodeOne(name string, data []byte) (*Profile, error) {
+func decodeOne(name string, data []byte) (*Profile, error) { return decodeText(name, data, true) }
+
+// decodeText is decodeOne, of a text that needs no version where versioned is false.
+func decodeText(name string, data []byte, versioned bool) (*Profile, error) {
 	if len(data) > maxInput {
 		return nil, &Error{File: name, Err: errTooLarge}
 	}
@@ -47,6 +50,9 @@ func decodeOne(name string, data []byte) (*Profile, error) {
 		return nil, decodeError(name, data, err)
 	}
 	p.Name = profileName(name)
+	if !versioned {
+		p.Version = Version
+	}
 	if bad := p.check(); bad != nil {
 		return nil, placed(name, data, bad.path, bad.err)
 	}

@@ -86,7 +86,9 @@ func (l *loader) file(path, home string) (*Profile, error) {
 	if l.files++; l.files > maxFiles {
 		return nil, fmt.Errorf("more than %d profiles extend each other", maxFiles)
 	}
-	if slices.Contains(l.chain, path) {
+	// Written in two ways it is the same file.
+	same := func(other string) bool { return filepath.Clean(other) == filepath.Clean(path) }
+	if slices.ContainsFunc(l.chain, same) {
 		return nil, fmt.Errorf("profiles extend each other in a circle: %s", strings.Join(append(l.chain, path), " extends "))
 	}
 	data, err := ReadFile(path)

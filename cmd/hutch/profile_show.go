@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -90,72 +89,6 @@ func writeJSON(value any) error {
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	return e.Encode(value)
-}
-
-// A finding is what check says of a file, for programs.
-type finding struct {
-	File     string   `json:"file"`
-	OK       bool     `json:"ok"`
-	Line     int      `json:"line,omitempty"`
-	Column   int      `json:"column,omitempty"`
-	Source   string   `json:"source,omitempty"`
-	Message  string   `json:"message,omitempty"`
-	Warnings []string `json:"warnings,omitempty"`
-}
-
-func profileCheck() *cli.Command {
-	return &cli.Command{
-		Name: "check", Usage: "check profile files", ArgsUsage: "FILE...", OnUsageError: usageError,
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "say it for programs; the exit status is the same"}},
-		Action: func(c *cli.Context) error {
-			if !c.Args().Present() {
-				return misuse("write hutch profile check FILE", "no profile was given")
-			}
-			var list []finding
-			bad := false
-			for _, f := range c.Args().Slice() {
-				// A bare name would be that of a built-in one.
-				if !strings.Contains(f, "/") {
-					f = "./" + f
-				}
-				p, _, err := loadProfile(c, f)
-				if err != nil && !c.Bool("json") {
-					return err
-				}
-				found := found(f, err)
-				if p != nil {
-					found.Warnings = p.Warnings
-				}
-				for _, w := range found.Warnings {
-					if !c.Bool("json") {
-						warn("%s", w)
-					}
-				}
-				list, bad = append(list, found), bad || err != nil
-			}
-			if !c.Bool("json") {
-				return nil
-			}
-			if err := writeJSON(list); err != nil {
-				return err
-			}
-			if bad {
-				return exit(runner.ExitHutch)
-			}
-			return nil
-		},
-	}
-}
-
-func found(file string, err error) finding {
-	if err == nil {
-		return finding{File: file, OK: true}
-	}
-	var placed *profiles.Error
-	if errors.As(err, &placed) {
-		return finding{File: placed.File, Line: placed.Line, Column: placed.Column, Source: placed.Source, Message: placed.Err.Error()}
-	}
-	return finding{File: file, Message: err.Error()}
 }
 
 func profileList() *cli.Command {
