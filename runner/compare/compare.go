@@ -289,6 +289,9 @@ func (c *Comparison) anyRuns() bool {
 
 func (c *Comparison) whys() string {
 	text := ""
+	if !slices.ContainsFunc(c.sides, func(s *side) bool { return s.why != c.sides[0].why }) {
+		return c.sides[0].why
+	}
 	for _, s := range c.sides {
 		text += "\n  " + s.name + ": " + s.why
 	}

@@ -68,10 +68,15 @@ func findUser(s *runner.Spec, m ids, f *plan.Facts) error {
 	if maps(m.uid, u.UID) && maps(m.gid, u.GID) {
 		return nil
 	}
+	ids := m.uid[len(m.uid)-1].Inside + m.uid[len(m.uid)-1].Count
+	hint := "run as root, or install uidmap and give yourself a range in /etc/subuid and /etc/subgid"
+	if ids > 1 {
+		hint = fmt.Sprintf("take a user and a group below %d", ids)
+	}
 	return &runner.Error{
 		Stage: runner.StageStart,
-		Step:  fmt.Sprintf("user %d, group %d of the root cannot be had: the box maps %d ids", u.UID, u.GID, m.uid[len(m.uid)-1].Inside+m.uid[len(m.uid)-1].Count),
-		Hint:  "run as root, or install uidmap and give yourself a range in /etc/subuid and /etc/subgid",
+		Step:  fmt.Sprintf("user %d, group %d of the root cannot be had: the box maps %d ids", u.UID, u.GID, ids),
+		Hint:  hint,
 	}
 }
 

@@ -92,10 +92,11 @@ func (e *Engine) findKernel() (string, error) {
 	if errors.As(err, &why) {
 		err = why.Err
 	}
-	return "", &runner.Error{
-		Stage: runner.StageStart, Step: "kernel " + name + " of " + from, Err: err,
-		Hint: "as root: apt-get install user-mode-linux, or name a kernel with --kernel FILE",
+	hint := "as root: apt-get install user-mode-linux, or name a kernel with --kernel FILE"
+	if errors.Is(err, os.ErrPermission) {
+		hint = "it must be a User Mode Linux kernel, which is a program: chmod +x, or name another with --kernel FILE"
 	}
+	return "", &runner.Error{Stage: runner.StageStart, Step: "kernel " + name + " of " + from, Err: err, Hint: hint}
 }
 
 // executable says why a file cannot be executed.
