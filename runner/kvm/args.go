@@ -32,13 +32,10 @@ type share struct {
 	readOnly bool
 }
 
-// translations bounds TCG's cache of translated code, in MiB, for a guest of so
-// many bytes. QEMU's own choice is 1 GiB, all of which a long run fills. It is
-// emptied whole when it is full, and a start fills 28 MiB: a smaller one costs
-// time, see the README. A guest that is given more has more to do.
-func translations(memory int64) int64 {
-	return min(max(memory>>20/40, 12), 64)
-}
+// translations bounds TCG's cache of translated code, in MiB. QEMU's own
+// choice is 1 GiB, all of which a long run fills. It is emptied whole when it
+// is full: a smaller one is no use, see the README.
+const translations = 64
 
 // A life is how a guest comes to be where it takes its orders.
 type life int
@@ -62,7 +59,7 @@ var lives = [...][]string{
 func (p *guestPlan) args(l life) []string {
 	accel := "kvm"
 	if p.accel == AccelTCG {
-		accel = "tcg,thread=multi,tb-size=" + strconv.FormatInt(translations(p.memory), 10)
+		accel = "tcg,thread=multi,tb-size=" + strconv.Itoa(translations)
 	}
 	a := []string{
 		p.qemu,

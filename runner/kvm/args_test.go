@@ -59,14 +59,6 @@ func TestArgsHoldNothingOfTheImage(t *testing.T) {
 	}
 }
 
-func TestTranslations(t *testing.T) {
-	for memory, want := range map[int64]int64{32 << 20: 12, defaultMemory: 12, 1 << 30: 25, 64 << 30: 64} {
-		if got := translations(memory); got != want {
-			t.Errorf("%d MiB for a guest of %d MiB, want %d", got, memory>>20, want)
-		}
-	}
-}
-
 func TestGuestMemory(t *testing.T) {
 	for limit, want := range map[int64]int64{0: defaultMemory, 1: kernelMemory + 1<<20, 256 << 20: 256<<20 + kernelMemory} {
 		if got := guestMemory(&runner.Spec{Limits: runner.Limits{MemoryBytes: limit}}); got != want {

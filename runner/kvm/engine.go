@@ -210,7 +210,7 @@ func (e *Engine) boot(ctx context.Context, g *prepared, files []runner.Mount, l 
 	box := guest.Box{
 		Engine: e.Box, Command: g.plan.args(l), Socket: true, Input: in,
 		Files:  append(guest.ReadOnly(g.qemu.Files...), files...),
-		Memory: g.plan.memory, Overhead: overhead + translations(g.plan.memory)<<20, Processes: processes,
+		Memory: g.plan.memory, Overhead: overhead, Processes: processes,
 		Seccomp: e.Filter, Cache: e.Cache,
 	}
 	for _, f := range [...][2]string{{g.kernel, boxKernel}, {g.initramfs, boxInitramfs}} {

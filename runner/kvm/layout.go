@@ -14,9 +14,9 @@ const (
 	defaultMemory = 512 << 20
 	// kernelMemory is what the guest's kernel and process 1 need of their own.
 	kernelMemory = 128 << 20
-	// overhead is what QEMU may use besides the guest's memory and, under TCG, the
-	// translated code.
-	overhead = 96 << 20
+	// overhead is what QEMU may use besides the guest's memory: itself, and
+	// under TCG the translated code.
+	overhead = (96 + translations) << 20
 	// processes bounds QEMU's threads: processors, disk and share workers.
 	processes = 128
 )
