@@ -1,6 +1,9 @@
 package runner
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // explainEnd adds to the refusals of a run that is explained what ended it: the
 // filter by killing, or a limit. Both are told by the kernel's record of the
@@ -23,6 +26,11 @@ func explainEnd(r *Result, s *Spec) {
 			Hint:    `seccomp.architectures = ["x86"]  # for a program of 32 bits; else look for action = "kill"`,
 			Warning: "the calls of another architecture pass by what the profile says of arguments in memory",
 		})
+	case Signaled:
+		// Who ignores the signal sees EFBIG, and ExplainAll has told of it.
+		if known := func(d Denial) bool { return d.Name == "file-size" }; r.Signal == "SIGXFSZ" && l.FileSizeBytes > 0 && !slices.ContainsFunc(r.Denied, known) {
+			limit("file-size", "SIGXFSZ", fmt.Sprintf("limits.file_size = \"%d\"  # it was %d", 2*l.FileSizeBytes, l.FileSizeBytes))
+		}
 	case OutOfMemory:
 		limit("memory", "SIGKILL", fmt.Sprintf("limits.memory = \"%d\"  # it was %d", 2*l.MemoryBytes, l.MemoryBytes))
 	case CPUTime:

@@ -160,7 +160,19 @@ var accessBoxes = []struct {
 		{"a raw socket", `socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)`, "EPERM", "capability CAP_NET_RAW socket", ""},
 	}},
 	{"limits", "", []string{"--open-files", "20"}, []access{
+		{"fewer files", `os.close(os.open("/etc/passwd", os.O_RDONLY))`, "0", "", ""},
 		{"one more file", `[os.open("/etc/passwd", os.O_RDONLY) for _ in range(30)]`, "EMFILE", "limit open-files openat", "limits.open_files = 40  # it was 20"},
+	}},
+	{"the size of files", "", []string{"--file-size", "1000"}, []access{
+		{"up to it", `os.write(os.open("/tmp/a", os.O_CREAT|os.O_WRONLY), b"x" * 2000)`, "0", "", ""},
+		{"over it", `os.pwrite(os.open("/tmp/a", os.O_WRONLY), b"x", 1000)`, "EFBIG", "limit file-size pwrite64", `limits.file_size = "2000"  # it was 1000`},
+		{"at its end", `os.write(os.open("/tmp/a", os.O_WRONLY|os.O_APPEND), b"x")`, "EFBIG", "limit file-size write", ""},
+		{"in several parts", `os.writev(os.open("/tmp/a", os.O_WRONLY|os.O_APPEND), [b"x", b"y"])`, "EFBIG", "limit file-size writev", ""},
+		{"longer", `os.ftruncate(os.open("/tmp/a", os.O_WRONLY), 1001)`, "EFBIG", "limit file-size ftruncate", ""},
+		{"shorter", `os.ftruncate(os.open("/tmp/a", os.O_WRONLY), 999)`, "0", "", ""},
+		{"nothing", `os.pwrite(os.open("/tmp/a", os.O_WRONLY), b"", 5000)`, "0", "", ""},
+		{"what is only read", `os.pwrite(os.open("/tmp/a", os.O_RDONLY), b"x", 5000)`, "EBADF", "", ""},
+		{"a pipe", `os.write(os.pipe()[1], b"x")`, "0", "", ""},
 	}},
 }
 

@@ -27,10 +27,13 @@ func TestExplainLimits(t *testing.T) {
 		{"cpu-time", []string{"--cpu-time", "1s"}, "while :; do :; done", `limits.cpu_time = "2s"  # it was 1s`},
 		{"disk", []string{"--disk", "1m"}, "cat /dev/zero >/tmp/f", `filesystem.disk = "2097152"  # it was 1048576`},
 		{"memory", []string{"--memory", "32m"}, `exec python3 -c 'x = "a" * 200000000'`, `limits.memory = "67108864"  # it was 33554432`},
+		{"timeout", []string{"--timeout", "100ms"}, "sleep 100", `limits.timeout = "200ms"  # it was 100ms`},
+		{"file-size", []string{"--file-size", "1k"}, "exec cat /dev/zero >/tmp/f", `limits.file_size = "2048"  # it was 1024`},
+		{"pids", []string{"--pids", "4"}, "for i in 1 2 3 4 5; do sleep 60 & done", `limits.pids = 8  # it was 4`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			if c.name == "memory" {
+			if c.name == "memory" || c.name == "pids" {
 				requireGroups(t)
 			}
 			file := filepath.Join(t.TempDir(), "result.json")

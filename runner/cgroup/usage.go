@@ -9,8 +9,10 @@ type Usage struct {
 	ReadBytes     *int64   // from block devices
 	WrittenBytes  *int64   // to block devices
 	ProcessesPeak *int64   // processes and threads at one time
-	OOMKills      *int64   // processes killed for want of memory, by whatever limit
-	Stalled       Stalled  // waiting, v2 only
+	// ProcessesRefused is how often a new one met the limit.
+	ProcessesRefused *int64
+	OOMKills         *int64  // processes killed for want of memory, by whatever limit
+	Stalled          Stalled // waiting, v2 only
 }
 
 // Usage reads the counters. It is asked before Remove.

@@ -30,6 +30,10 @@ var foreseeable = [...]string{
 	"socket", "bind", "connect", "sendto", "sendmsg", "sendmmsg", "execve", "execveat",
 }
 
+// growing are looked at too where limits.file_size is set: all that is written
+// waits then. To add one: its name here, and its case in growthRefusal.
+var growing = [...]string{"write", "writev", "pwrite64", "pwritev", "ftruncate"}
+
 // The kinds of what a Denial tells besides system calls.
 const (
 	refusedPath       = "path"
@@ -63,7 +67,7 @@ func (w *watcher) foresee(fd int, n *notification) {
 		r = w.pathRefusal(p, c)
 	}
 	for _, ask := range [...]func(*process, string, [6]uint64) *refusal{
-		w.executeRefusal, w.portRefusal, w.capabilityRefusal, w.ownerRefusal, w.processRefusal, w.networkRefusal, w.localRefusal,
+		w.executeRefusal, w.growthRefusal, w.portRefusal, w.capabilityRefusal, w.ownerRefusal, w.processRefusal, w.networkRefusal, w.localRefusal,
 	} {
 		if r == nil {
 			r = ask(p, name, n.args)

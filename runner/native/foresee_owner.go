@@ -71,11 +71,11 @@ func (w *watcher) ownerRefusal(p *process, name string, a [6]uint64) *refusal {
 // has an answer of its own.
 func (w *watcher) changed(p *process, name string, a [6]uint64) *found {
 	if name == "fchown" || name == "fchmod" {
-		f, flags, err := p.descriptor(int32(a[0]))
+		f, d, err := p.descriptor(int32(a[0]))
 		if err != nil {
 			return nil
 		}
-		if flags&unix.O_PATH != 0 || !strings.HasPrefix(f.name, "/") {
+		if d.flags&unix.O_PATH != 0 || !strings.HasPrefix(f.name, "/") {
 			f.close()
 			return nil
 		}

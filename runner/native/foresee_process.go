@@ -40,36 +40,6 @@ func (w *watcher) executeRefusal(p *process, name string, a [6]uint64) *refusal 
 	return w.landlocked(p, f, f.name, unix.LANDLOCK_ACCESS_FS_EXECUTE)
 }
 
-// descriptorRefusal is of one more open file than limits.open_files allows.
-func (w *watcher) descriptorRefusal(p *process, name string) *refusal {
-	most := w.spec.Limits.OpenFiles
-	switch name {
-	case "open", "openat", "openat2", "creat", "socket":
-	default:
-		return nil
-	}
-	// The lowest free number is taken, so while the last one is free there is one.
-	if most <= 0 || p.link("fd/"+strconv.FormatInt(most-1, 10)) == "" {
-		return nil
-	}
-	var limit unix.Rlimit
-	if unix.Prlimit(int(p.pid), unix.RLIMIT_NOFILE, nil, &limit) != nil || limit.Cur != uint64(most) {
-		return nil // its own
-	}
-	list, err := os.ReadDir(proc(p.pid, "fd"))
-	below := int64(0)
-	for _, e := range list {
-		if n, err := strconv.ParseInt(e.Name(), 10, 64); err == nil && n < most {
-			below++
-		}
-	}
-	if err != nil || below < most {
-		return nil
-	}
-	now := strconv.FormatInt(most, 10)
-	return &refusal{what: refusedLimit, name: "open-files", errno: unix.EMFILE, hint: "limits.open_files = " + strconv.FormatInt(2*most, 10) + "  # it was " + now}
-}
-
 // processRefusal is about other processes, and the caller's own priority.
 func (w *watcher) processRefusal(p *process, name string, a [6]uint64) *refusal {
 	if p.nested {

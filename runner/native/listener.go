@@ -2,6 +2,7 @@ package native
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -31,11 +32,14 @@ var watched = [...]string{
 }
 
 // watchedBy are the calls that wait although they are allowed.
-func watchedBy(explain string) []string {
-	switch explain {
+func watchedBy(s *runner.Spec) []string {
+	switch s.Explain {
 	case runner.ExplainRefusals:
 		return nil
 	case runner.ExplainAll:
+		if s.Limits.FileSizeBytes > 0 {
+			return slices.Concat(foreseeable[:], growing[:])
+		}
 		return foreseeable[:]
 	}
 	return watched[:]
@@ -52,7 +56,7 @@ func newListeningFilter(s *runner.Spec) (*listeningFilter, error) {
 		l.token[i] = binary.NativeEndian.Uint32(random[4*i:])
 	}
 	var watch []int
-	for _, name := range watchedBy(s.Explain) {
+	for _, name := range watchedBy(s) {
 		if nr, ok := seccomp.Number(seccomp.Native(), name); ok {
 			watch = append(watch, nr)
 		}

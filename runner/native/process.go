@@ -237,30 +237,33 @@ func (p *process) find(name string, nofollow bool) (*found, error) {
 	return f, nil
 }
 
-// descriptor is what one of the process's descriptors is open on, and the flags
-// that it was opened with.
-func (p *process) descriptor(fd int32) (f *found, flags uint64, err error) {
+// A descriptorState is what fdinfo says, proc_pid_fdinfo(5).
+type descriptorState struct{ flags, position uint64 }
+
+// descriptor is what one of the process's descriptors is open on, and how.
+func (p *process) descriptor(fd int32) (f *found, d descriptorState, err error) {
 	number := strconv.Itoa(int(fd))
 	for l := range strings.Lines(readFile(proc(p.pid, "fdinfo/"+number))) {
-		if text, ok := strings.CutPrefix(l, "flags:"); ok {
-			flags, err = strconv.ParseUint(strings.TrimSpace(text), 8, 64)
+		key, value, _ := strings.Cut(l, ":")
+		switch value = strings.TrimSpace(value); key {
+		case "pos":
+			d.position, _ = strconv.ParseUint(value, 10, 64)
+		case "flags":
+			d.flags, _ = strconv.ParseUint(value, 8, 64)
 		}
 	}
+	at, err := unix.Open(proc(p.pid, "fd/"+number), unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, 0, err
+		return nil, d, err
 	}
-	f = &found{}
-	if f.fd, err = unix.Open(proc(p.pid, "fd/"+number), unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
-		return nil, 0, err
+	if f, err = stated(at); err != nil {
+		return nil, d, err
 	}
-	if err = unix.Statx(f.fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_MNT_ID, &f.stat); err == nil {
-		err = f.place()
-	}
-	if err != nil {
+	if err := f.place(); err != nil {
 		f.close()
-		return nil, 0, err
+		return nil, d, err
 	}
-	return f, flags, nil
+	return f, d, nil
 }
 
 // flagged reads the flags.

@@ -79,6 +79,7 @@ func (b *box) Wait() (runner.Result, error) {
 	b.measure(&r)
 	b.blame(&r, full)
 	b.watch.tell(&r)
+	b.tellProcesses(&r)
 	b.cleanup()
 	swept()
 	r.Timing.CleanupSeconds = time.Since(ended).Seconds()
@@ -182,6 +183,19 @@ func (b *box) measure(r *runner.Result) {
 	if u.User != nil && u.System != nil {
 		r.Usage.UserSeconds, r.Usage.SystemSeconds = u.User, u.System
 	}
+}
+
+// tellProcesses adds to the refusals of a run that is explained those of new
+// processes, which the control group has counted.
+func (b *box) tellProcesses(r *runner.Result) {
+	most := b.spec.Limits.Processes
+	if b.watch == nil || most == 0 || b.accounted == nil || b.accounted.usage.ProcessesRefused == nil || *b.accounted.usage.ProcessesRefused == 0 {
+		return
+	}
+	r.Denied = append(r.Denied, runner.Denial{
+		What: refusedLimit, Name: "pids", Count: *b.accounted.usage.ProcessesRefused, FirstSeconds: *r.Usage.WallSeconds,
+		Errno: "EAGAIN", Hint: fmt.Sprintf("limits.pids = %d  # it was %d", 2*most, most),
+	})
 }
 
 // blame finds the limit that made the application fail, where it did: one that

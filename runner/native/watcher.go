@@ -273,6 +273,9 @@ func memory(pid uint32) seccomp.Memory {
 			local := []unix.Iovec{{Base: &buf[0]}}
 			local[0].SetLen(part)
 			got, err := unix.ProcessVMReadv(int(pid), local, []unix.RemoteIovec{{Base: uintptr(address), Len: part}}, 0)
+			if err == unix.ENOSYS { // a kernel without CONFIG_CROSS_MEMORY_ATTACH
+				got, err = readMemory(pid, address, buf)
+			}
 			if err != nil || got <= 0 {
 				break
 			}
@@ -281,4 +284,14 @@ func memory(pid uint32) seccomp.Memory {
 		}
 		return out
 	}
+}
+
+// readMemory reads by proc_pid_mem(5), with the same rights.
+func readMemory(pid uint32, address uint64, buf []byte) (int, error) {
+	fd, err := unix.Open(proc(pid, "mem"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(fd)
+	return unix.Pread(fd, buf, int64(address))
 }
