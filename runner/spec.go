@@ -136,6 +136,9 @@ type Mount struct {
 	Type string `json:"type"`
 	// Source is an absolute host path; only a bind has one.
 	Source string `json:"source,omitempty"`
+	// Shown is the path that the caller has named, where a guest has the source
+	// at another one.
+	Shown string `json:"shown,omitempty"`
 	// Target is an absolute path inside the root. Symbolic links in it resolve
 	// inside the root; what is missing is created.
 	Target   string `json:"target"`

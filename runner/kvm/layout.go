@@ -60,7 +60,7 @@ func translate(s *runner.Spec, disks []string) *layout {
 		if m := &inside.Mounts[i]; m.Type == runner.MountBind {
 			target := fmt.Sprintf("/share/bind%d", i)
 			l.share(m.Source, target, m.ReadOnly)
-			m.Source = target
+			m.Shown, m.Source = m.Source, target
 		}
 	}
 	return l

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"cmp"
 	"path"
 	"strings"
 	"syscall"
@@ -274,7 +275,7 @@ func (w *watcher) readOnly(name string) *refusal {
 	}
 	switch {
 	case nearest != "":
-		r.hint = line("filesystem.bind", bind.Source+":"+nearest+":rw", "")
+		r.hint = line("filesystem.bind", cmp.Or(bind.Shown, bind.Source)+":"+nearest+":rw", "")
 		r.warning = "what is written there is the host's"
 	case w.spec.Root.Kind == runner.RootHost:
 		r.hint = line("filesystem.tmpfs", path.Dir(name), "empty; or bind a directory there with :rw")

@@ -143,14 +143,16 @@ func (w *watcher) signalRefusal(p *process, to, signal uint64) *refusal {
 	if n == nil || n.number == p.boxed {
 		return nil
 	}
-	allowed := p.has(unix.CAP_KILL)
+	allowed := p.has(unix.CAP_KILL) // over all that are of the box's ids
 	for _, mine := range [...]uint32{p.uids[0], p.uids[1]} {
 		allowed = allowed || mine == n.uids[0] || mine == n.uids[2]
 	}
-	switch {
+	switch scoped := w.scoped(unix.LANDLOCK_SCOPE_SIGNAL); {
+	case w.spec.Init && n.number == 1 && !allowed:
+		return &refusal{what: refusedProcess, name: "process 1", errno: unix.EPERM, hint: "none: it is hutch's own, and another user's"}
 	case !allowed:
-		return w.wants(p, unix.CAP_KILL, "kill")
-	case w.spec.Init && n.number == 1 && w.scoped(unix.LANDLOCK_SCOPE_SIGNAL):
+		return w.lacking(p, "kill")
+	case w.spec.Init && n.number == 1 && scoped:
 		return &refusal{
 			what: refusedProcess, name: "process 1", errno: unix.EPERM,
 			hint: "landlock.scopes = false", warning: "it is hutch's own, and passes signals on; abstract sockets are reached as well",
@@ -165,16 +167,15 @@ func (w *watcher) traceRefusal(p *process, a [6]uint64) *refusal {
 	if n == nil || n.number == p.boxed {
 		return nil
 	}
-	if w.spec.Init && n.number == 1 && len(w.layers) > 0 {
-		return &refusal{what: refusedProcess, name: "process 1", errno: unix.EPERM, hint: "none: it is hutch's own, and outlives the application"}
-	}
+	foreign := n.permitted&^p.permitted != 0
 	for i := range 3 {
-		if n.uids[i] != p.uids[0] || n.gids[i] != p.gids[0] {
-			return w.wants(p, unix.CAP_SYS_PTRACE, "sys_ptrace")
-		}
+		foreign = foreign || n.uids[i] != p.uids[0] || n.gids[i] != p.gids[0]
 	}
-	if n.permitted&^p.permitted != 0 {
-		return w.wants(p, unix.CAP_SYS_PTRACE, "sys_ptrace")
+	switch lacks := foreign && !p.has(unix.CAP_SYS_PTRACE); {
+	case w.spec.Init && n.number == 1 && (lacks || len(w.layers) > 0):
+		return &refusal{what: refusedProcess, name: "process 1", errno: unix.EPERM, hint: "none: it is hutch's own, and outlives the application"}
+	case lacks:
+		return w.lacking(p, "sys_ptrace")
 	}
 	return nil
 }

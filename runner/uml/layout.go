@@ -100,7 +100,7 @@ func (l *layout) translate(s *runner.Spec) *guest.Config {
 	inside.Mounts = append([]runner.Mount(nil), s.Mounts...)
 	for i := range inside.Mounts {
 		if m := &inside.Mounts[i]; m.Type == runner.MountBind {
-			m.Source = l.share(c, fmt.Sprintf("bind%d", i), m.Source, m.ReadOnly)
+			m.Shown, m.Source = m.Source, l.share(c, fmt.Sprintf("bind%d", i), m.Source, m.ReadOnly)
 		}
 	}
 	return c
