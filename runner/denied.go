@@ -3,6 +3,7 @@ package runner
 import (
 	"fmt"
 	"slices"
+	"strconv"
 )
 
 // explainEnd adds to the refusals of a run that is explained what ended it: the
@@ -29,17 +30,34 @@ func explainEnd(r *Result, s *Spec) {
 	case Signaled:
 		// Who ignores the signal sees EFBIG, and ExplainAll has told of it.
 		if known := func(d Denial) bool { return d.Name == "file-size" }; r.Signal == "SIGXFSZ" && l.FileSizeBytes > 0 && !slices.ContainsFunc(r.Denied, known) {
-			limit("file-size", "SIGXFSZ", fmt.Sprintf("limits.file_size = \"%d\"  # it was %d", 2*l.FileSizeBytes, l.FileSizeBytes))
+			limit("file-size", "SIGXFSZ", moreBytes("limits.file_size", l.FileSizeBytes))
 		}
 	case OutOfMemory:
-		limit("memory", "SIGKILL", fmt.Sprintf("limits.memory = \"%d\"  # it was %d", 2*l.MemoryBytes, l.MemoryBytes))
+		limit("memory", "SIGKILL", moreBytes("limits.memory", l.MemoryBytes))
 	case CPUTime:
 		limit("cpu-time", "SIGKILL", fmt.Sprintf("limits.cpu_time = %q  # it was %v", (2*l.CPUTime).String(), l.CPUTime))
 	case Timeout:
 		limit("timeout", "SIGTERM", fmt.Sprintf("limits.timeout = %q  # it was %v", (2*l.Timeout).String(), l.Timeout))
 	case OutputLimit:
-		limit("output-limit", "SIGKILL", fmt.Sprintf("limits.output_limit = \"%d\"  # it was %d", 2*l.OutputBytes, l.OutputBytes))
+		limit("output-limit", "SIGKILL", moreBytes("limits.output_limit", l.OutputBytes))
 	case DiskLimit:
-		limit("disk", "ENOSPC", fmt.Sprintf("filesystem.disk = \"%d\"  # it was %d", 2*s.Root.Disk, s.Root.Disk))
+		limit("disk", "ENOSPC", moreBytes("filesystem.disk", s.Root.Disk))
 	}
+}
+
+// moreBytes is the line of a profile that doubles a limit of n bytes.
+func moreBytes(key string, n int64) string {
+	return fmt.Sprintf("%s = %q  # it was %s", key, inUnits(2*n), inUnits(n))
+}
+
+// inUnits is n bytes as a profile has them, in the largest unit that is exact.
+func inUnits(n int64) string {
+	unit := ""
+	for _, u := range [...]string{"K", "M", "G"} {
+		if n == 0 || n%1024 != 0 {
+			break
+		}
+		n, unit = n/1024, u
+	}
+	return strconv.FormatInt(n, 10) + unit
 }

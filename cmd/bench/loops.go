@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -45,6 +46,18 @@ func loopOpenBound(b *bench, runs int) (samples, error) {
 	theirs := command{name: "loop", argv: []string{filepath.Join(b.root, "bin/loop"), "openat", "200000", filepath.Join(root, "etc/file")}}
 	s, err := b.pairs(runs, printedNumber, ours, theirs)
 	s.peerName = "outside"
+	return s, err
+}
+
+// loopExplained opens a file that nothing refuses, looked at and not.
+func loopExplained(b *bench, runs int) (samples, error) {
+	theirs, err := b.hutchRun("/bin/loop", "openat", "5000", "/etc/file")
+	if err != nil {
+		return samples{}, err
+	}
+	ours := command{name: "hutch run --explain=all", argv: slices.Insert(slices.Clone(theirs.argv), 2, "--explain=all")}
+	s, err := b.pairs(runs, printedNumber, ours, theirs)
+	s.peerName = "without"
 	return s, err
 }
 

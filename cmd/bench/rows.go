@@ -43,6 +43,8 @@ func rows() []row {
 		{"version", "hutch --version, wall", "ms", difference, 0, 0, starts, versionWall},
 		{"memory", "PSS of hutch and reaper", "MiB", absolute, 8, 0, 5, memory},
 		{"explain", "run with --explain, nothing refused", "ms", ratio, 1.02, 0, 21, runExplained},
+		// For information: hutch looks at each call that opens a file.
+		{"explain-all", "openat+close with --explain=all", "ns", ratio, 0, 0, 7, loopExplained},
 		{"learn", "opening files, learned from", "ms", ratio, 25, 0, 5, runLearned},
 		{"learn-strace", "the same against strace -f", "ms", ratio, 0.333, 0, 5, runLearnedStrace},
 		{"getppid", "getppid, in the box", "ns", ratio, 1.05, 0, 21, loopGetppid},

@@ -23,12 +23,12 @@ func TestExplainLimits(t *testing.T) {
 		script string
 		hint   string
 	}{
-		{"output-limit", []string{"--output-limit", "1k"}, "cat /dev/zero", `limits.output_limit = "2048"  # it was 1024`},
+		{"output-limit", []string{"--output-limit", "1k"}, "cat /dev/zero", `limits.output_limit = "2K"  # it was 1K`},
 		{"cpu-time", []string{"--cpu-time", "1s"}, "while :; do :; done", `limits.cpu_time = "2s"  # it was 1s`},
-		{"disk", []string{"--disk", "1m"}, "cat /dev/zero >/tmp/f", `filesystem.disk = "2097152"  # it was 1048576`},
-		{"memory", []string{"--memory", "32m"}, `exec python3 -c 'x = "a" * 200000000'`, `limits.memory = "67108864"  # it was 33554432`},
+		{"disk", []string{"--disk", "1m"}, "cat /dev/zero >/tmp/f", `filesystem.disk = "2M"  # it was 1M`},
+		{"memory", []string{"--memory", "32m"}, `exec python3 -c 'x = "a" * 200000000'`, `limits.memory = "64M"  # it was 32M`},
 		{"timeout", []string{"--timeout", "100ms"}, "sleep 100", `limits.timeout = "200ms"  # it was 100ms`},
-		{"file-size", []string{"--file-size", "1k"}, "exec cat /dev/zero >/tmp/f", `limits.file_size = "2048"  # it was 1024`},
+		{"file-size", []string{"--file-size", "1k"}, "exec cat /dev/zero >/tmp/f", `limits.file_size = "2K"  # it was 1K`},
 		{"pids", []string{"--pids", "4"}, "for i in 1 2 3 4 5; do sleep 60 & done", `limits.pids = 8  # it was 4`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
