@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"sort"
 	"strings"
@@ -275,13 +276,19 @@ func (s store) lockOut(dir, name string) (int, error) {
 }
 
 // moveOut moves an entry whose exclusive lock is held out of sight first, so
-// that a kill leaves a temporary and never half an entry.
+// that a kill leaves a temporary and never half an entry. An entry of that name
+// may have been made anew and be removed once more while the first is.
 func (s store) moveOut(dir, name string) error {
-	gone := s.path(tmpDir, fmt.Sprintf("gc-%d-%s", os.Getpid(), name))
-	if err := unix.Rename(s.path(dir, name), gone); err != nil {
-		return fmt.Errorf("store %s: %w", s.path(dir, name), err)
+	for {
+		gone := s.path(tmpDir, fmt.Sprintf("gc-%016x-%s", rand.Uint64(), name))
+		err := unix.Renameat2(unix.AT_FDCWD, s.path(dir, name), unix.AT_FDCWD, gone, unix.RENAME_NOREPLACE)
+		switch {
+		case err == nil:
+			return removePath(gone)
+		case !errors.Is(err, unix.EEXIST):
+			return fmt.Errorf("store %s: %w", s.path(dir, name), err)
+		}
 	}
-	return removePath(gone)
 }
 
 // sweep removes the temporaries whose makers are dead: nobody holds their
