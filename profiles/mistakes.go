@@ -49,6 +49,9 @@ func Mistakes(path string, dirs ...string) []error {
 	for _, e := range s.found {
 		all = append(all, e)
 	}
+	if len(s.found) >= most && s.rest == nil {
+		all = append(all, &Error{File: path, Err: fmt.Errorf("there may be more: no more than %d mistakes are looked for at once here", most)})
+	}
 	return all
 }
 

@@ -162,8 +162,18 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 		layers.Close()
 		return nil, err
 	}
-	m.Release = layers.Close
+	var later *time.Timer
+	m.Release = func() error {
+		if later != nil {
+			later.Stop()
+		}
+		return layers.Close()
+	}
+	release := together(m.Process.PID())
 	p, err := guest.Start(ctx, m, config, stdio)
+	if err == nil {
+		later = time.AfterFunc(startsFor, release)
+	}
 	if err != nil {
 		return nil, fewProcesses(err)
 	}
