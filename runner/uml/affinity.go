@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,13 +14,13 @@ import (
 
 // User Mode Linux has one processor, and each fault and system call in it is a
 // turn of two processes, of which one always waits. On two processors of the
-// host each turn wakes one that sleeps. While a guest boots, and for the
-// application's first second, all of it is kept on one, which takes a third of
-// the time away. Which one is left to chance, since many may boot; what runs on
-// is where the host's scheduler puts it.
+// host each turn wakes one that sleeps; on one it takes a quarter of the time.
+// So all of a guest is kept on one. Which one is left to chance, and again every
+// other while: many guests then share the processors as fairly as the scheduler
+// has them do.
 
-// startsFor is how long an application is still starting.
-const startsFor = time.Second
+// stays is how long a guest stays on one processor.
+const stays = 2 * time.Second
 
 // together keeps the processes at pid and below it on one processor until
 // release is called. What cannot be kept there only takes longer.
@@ -28,18 +29,25 @@ func together(pid int) (release func()) {
 	if unix.SchedGetaffinity(pid, &all) != nil || all.Count() < 2 {
 		return func() {}
 	}
-	one := pick(&all)
-	// Twice: what was born meanwhile has it from its parent or is found again.
-	for range 2 {
-		setBelow(pid, &one)
-	}
-	return func() {
-		for range 10 {
-			if setBelow(pid, &all) == 0 {
-				return
-			}
+	move := func() {
+		one := pick(&all)
+		for range 2 { // what is born meanwhile may be elsewhere
+			setBelow(pid, &one)
 		}
 	}
+	move()
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(stays):
+				move()
+			}
+		}
+	}()
+	return sync.OnceFunc(func() { close(done) })
 }
 
 // pick is one processor of a set.

@@ -162,18 +162,12 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 		layers.Close()
 		return nil, err
 	}
-	var later *time.Timer
+	release := together(m.Process.PID())
 	m.Release = func() error {
-		if later != nil {
-			later.Stop()
-		}
+		release()
 		return layers.Close()
 	}
-	release := together(m.Process.PID())
 	p, err := guest.Start(ctx, m, config, stdio)
-	if err == nil {
-		later = time.AfterFunc(startsFor, release)
-	}
 	if err != nil {
 		return nil, fewProcesses(err)
 	}
