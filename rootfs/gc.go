@@ -199,7 +199,7 @@ func Remove(dir, digest string) error {
 	}
 	err = errGone
 	for _, f := range [...]Format{FormatDir, FormatErofs} {
-		if ferr := s.removeEntry(layersDir, f.in(entryName(digest))); !errors.Is(ferr, errGone) && (err == nil || errors.Is(err, errGone)) {
+		if ferr := s.removeSurely(layersDir, f.in(entryName(digest))); !errors.Is(ferr, errGone) && (err == nil || errors.Is(err, errGone)) {
 			err = ferr
 		}
 	}
@@ -241,6 +241,18 @@ func (s store) entries() (list []storeEntry, total int64, err error) {
 }
 
 var errBusy = errors.New("is in use")
+
+// removeSurely is removeEntry for one that somebody wants to be gone: a process
+// that was just born has its parent's locks until it executes its program.
+func (s store) removeSurely(dir, name string) (err error) {
+	for range 20 {
+		if err = s.removeEntry(dir, name); !errors.Is(err, errBusy) {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return err
+}
 
 // removeEntry removes an entry of layers or images that nobody uses.
 func (s store) removeEntry(dir, name string) error {
