@@ -48,7 +48,7 @@ func TestSumOfHole(t *testing.T) {
 	const tera = 1 << 40
 	began := time.Now()
 	first := sumOf(tera, map[int64]string{5: "data", tera - 5: "end"})
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("took %v", took)
 	}
 	zeros := string(make([]byte, 1<<20))

@@ -206,7 +206,7 @@ func TestErofsCorpus(t *testing.T) {
 			} else if want, got := listing(t, tree), listing(t, mounted(t, image)); want != got {
 				t.Errorf("differs:\n%s", diffLines(want, got))
 			}
-			if took := time.Since(began); took > 20*time.Second {
+			if took := time.Since(began); took > time.Minute {
 				t.Errorf("took %v", took)
 			}
 		})
@@ -248,7 +248,7 @@ func TestErofsHoles(t *testing.T) {
 	if err := unix.Stat(base+LayerImage, &st); err != nil || st.Blocks*512 > 16<<20 {
 		t.Errorf("%v, %d bytes on disk", err, st.Blocks*512)
 	}
-	if took > 20*time.Second {
+	if took > time.Minute {
 		t.Errorf("took %v", took)
 	}
 	got, err := os.Open(mounted(t, base+LayerImage) + "/holes")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hutch/runner/host/umlguest"
 )
 
 // startLimits compares a start with the usual limits with one without.
@@ -252,9 +255,8 @@ sleep 60
 // startLimitsV2 is startLimits on cgroup v2, in a User Mode Linux guest. Only
 // the ratio means anything: the guest's clock is not this machine's.
 func startLimitsV2(b *bench, runs int) (s samples, err error) {
-	uml, err := exec.LookPath("linux.uml")
-	if err != nil {
-		return s, missingPeer{"linux.uml", "apt-get install user-mode-linux"}
+	if _, err := exec.LookPath(umlguest.Kernel); err != nil {
+		return s, missingPeer{umlguest.Kernel, "apt-get install user-mode-linux"}
 	}
 	root, err := b.boxRoot()
 	if err != nil {
@@ -274,11 +276,7 @@ func startLimitsV2(b *bench, runs int) (s samples, err error) {
 	if out, err := exec.Command("mke2fs", "-q", "-t", "ext4", disk, "128M").CombinedOutput(); err != nil {
 		return s, fmt.Errorf("mke2fs: %w: %s", err, out)
 	}
-	cmd := exec.Command(uml, "mem=512M", "rootfstype=hostfs", "ro", "init="+init, "ubd0="+disk,
-		"con=null", "con0=null,fd:1", "ssl=null", "loglevel=1", "panic=1")
-	cmd.Env = []string{"HOME=" + b.temp, "TMPDIR=/dev/shm", "PATH=" + os.Getenv("PATH")}
-	out, err := cmd.Output()
-	text := strings.ReplaceAll(string(out), "\r", "")
+	text, err := umlguest.Guest{Memory: "512M", Init: init, Disk: disk, Dir: b.temp}.Run(context.Background())
 	begin, end := strings.Index(text, "{\n"), strings.LastIndex(text, "}\n")
 	if begin < 0 || end < begin {
 		return s, errors.Join(err, fmt.Errorf("the guest wrote no table: %s", text))

@@ -26,6 +26,8 @@ func layers() map[string][]string {
 		// With a library that runner/cgroup must not cost.
 		"runner/cgroup/scope": {},
 		"runner/host":         {},
+		// A kernel for tests and measurements, without hutch.
+		"runner/host/umlguest": {"runner/host"},
 		// What hutch and hutch-pull say to each other; below rootfs.
 		"rootfs/registry": {},
 		// For the programs that read what strangers have made.
@@ -62,7 +64,7 @@ func layers() map[string][]string {
 		// Process 1 of guests.
 		"cmd/hutch-guest": {"runner/pid1"},
 		// Measures the binary from outside, as it does its peers.
-		"cmd/bench": {},
+		"cmd/bench": {"runner/host/umlguest"},
 	}
 }
 

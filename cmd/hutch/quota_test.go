@@ -1,8 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hutch/runner/host/umlguest"
 )
 
 // quotaInit is process 1 of a guest whose store lies on an ext4 with project
@@ -52,10 +54,6 @@ sleep 60
 // what is kept, and the cap can be changed.
 func TestKeepQuota(t *testing.T) {
 	t.Parallel()
-	uml, err := exec.LookPath("linux.uml")
-	if err != nil {
-		t.Fatal("linux.uml is not installed: apt-get install user-mode-linux")
-	}
 	hutch, err := exec.LookPath("hutch")
 	if err != nil {
 		t.Fatal(err)
@@ -79,15 +77,10 @@ func TestKeepQuota(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
 	defer cancel()
-	c := exec.CommandContext(ctx, uml, "mem=256M", "rootfstype=hostfs", "ro", "init="+init, "ubd0="+disk,
-		"con=null", "con0=null,fd:1", "ssl=null", "loglevel=1", "panic=1")
-	c.Env = []string{"HOME=" + dir, "TMPDIR=/dev/shm", "PATH=" + os.Getenv("PATH")}
-	c.Dir = dir
-	var out bytes.Buffer
-	c.Stdout, c.Stderr = &out, &out
-	c.WaitDelay = 5 * time.Second
-	err = c.Run()
-	text := strings.ReplaceAll(out.String(), "\r", "")
+	text, err := umlguest.Guest{Memory: "256M", Init: init, Disk: disk, Dir: dir}.Run(ctx)
+	if errors.Is(err, exec.ErrNotFound) {
+		t.Fatal("linux.uml is not installed: apt-get install user-mode-linux")
+	}
 	if !strings.Contains(text, "removed\n") {
 		t.Fatalf("%v\n%s", err, text)
 	}

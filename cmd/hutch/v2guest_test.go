@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hutch/runner/host/umlguest"
 )
 
 // guestVar is set inside the guest.
@@ -59,8 +60,7 @@ func TestInV2Guest(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("the root half boots the guest, which has an ordinary user too")
 	}
-	uml, err := exec.LookPath("linux.uml")
-	if err != nil {
+	if _, err := exec.LookPath(umlguest.Kernel); err != nil {
 		t.Skip("linux.uml is not installed: apt-get install user-mode-linux")
 	}
 	exe, err := os.Executable()
@@ -77,16 +77,8 @@ func TestInV2Guest(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Second)
 	defer cancel()
-	c := exec.CommandContext(ctx, uml, "mem=512M", "rootfstype=hostfs", "ro", "init="+init, "ubd0="+disk,
-		"con=null", "con0=null,fd:1", "ssl=null", "loglevel=1", "panic=1")
-	c.Env = []string{"HOME=" + dir, "TMPDIR=/dev/shm", "PATH=" + os.Getenv("PATH")}
-	c.Dir = dir
-	var out bytes.Buffer
-	c.Stdout, c.Stderr = &out, &out
-	c.WaitDelay = 5 * time.Second
 	begin := time.Now()
-	err = c.Run()
-	text := strings.ReplaceAll(out.String(), "\r", "")
+	text, err := umlguest.Guest{Memory: "512M", Init: init, Disk: disk, Dir: dir}.Run(ctx)
 	t.Logf("the guest ran for %v", time.Since(begin).Round(time.Millisecond))
 	for _, who := range []string{"root", "user"} {
 		if !strings.Contains(text, who+" exit status 0\n") {

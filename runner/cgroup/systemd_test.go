@@ -53,7 +53,7 @@ WorkingDirectory=/mnt
 StandardOutput=tty
 StandardError=tty
 TTYPath=/dev/console
-TimeoutStartSec=90
+TimeoutStartSec=180
 Environment=HOME=/mnt TMPDIR=/mnt XDG_RUNTIME_DIR=/run/user/65534 %[1]s=1 ` + systemdVar + `=1
 ExecStart=/mnt/cgroup.test -test.v %[3]s
 ExecStart=/usr/bin/env XDG_RUNTIME_DIR=/mnt/private /mnt/cgroup.test -test.v %[3]s

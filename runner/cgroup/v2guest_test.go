@@ -1,7 +1,6 @@
 package cgroup
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hutch/runner/host/umlguest"
 )
 
 // guestVar is set inside the guest.
@@ -40,8 +41,7 @@ func guest(t testing.TB, script, args string) string {
 	if os.Getenv(guestVar) != "" {
 		t.Skip("this is the guest")
 	}
-	uml, err := exec.LookPath("linux.uml")
-	if err != nil {
+	if _, err := exec.LookPath(umlguest.Kernel); err != nil {
 		t.Skip("linux.uml is not installed: apt-get install user-mode-linux")
 	}
 	exe, err := os.Executable()
@@ -57,17 +57,9 @@ func guest(t testing.TB, script, args string) string {
 	if err := os.WriteFile(disk, make([]byte, diskSize), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 120*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Second)
 	defer cancel()
-	c := exec.CommandContext(ctx, uml, "mem=256M", "rootfstype=hostfs", "ro", "init="+init, "ubd0="+disk,
-		"con=null", "con0=null,fd:1", "ssl=null", "loglevel=1", "panic=1")
-	c.Env = []string{"HOME=" + dir, "TMPDIR=/dev/shm", "PATH=" + os.Getenv("PATH")}
-	c.Dir = dir
-	var out bytes.Buffer
-	c.Stdout, c.Stderr = &out, &out
-	c.WaitDelay = 5 * time.Second
-	err = c.Run()
-	text := strings.ReplaceAll(out.String(), "\r", "")
+	text, err := umlguest.Guest{Memory: "256M", Init: init, Disk: disk, Dir: dir}.Run(ctx)
 	if err != nil && !strings.Contains(text, "guest exit status") {
 		t.Fatalf("%v\n%s", err, text)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"hutch/runner"
 	"hutch/runner/guest"
+	"hutch/runner/host"
 )
 
 // A bootedGuest is a real kernel with the real process 1, whose host is the test.
@@ -76,8 +77,10 @@ func boot(t *testing.T) *bootedGuest {
 	}
 	in.Close()
 	out.Close()
+	release := host.Together(c.Process.Pid)
 	go func() {
 		c.Wait()
+		release()
 		close(g.ended)
 	}()
 	t.Cleanup(func() {

@@ -162,7 +162,7 @@ func (e *Engine) Start(ctx context.Context, s *runner.Spec, stdio runner.Stdio) 
 		layers.Close()
 		return nil, err
 	}
-	release := together(m.Process.PID())
+	release := host.Together(m.Process.PID())
 	m.Release = func() error {
 		release()
 		return layers.Close()

@@ -1,4 +1,4 @@
-package uml
+package host
 
 import (
 	"math/rand/v2"
@@ -12,19 +12,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// User Mode Linux has one processor, and each fault and system call in it is a
-// turn of two processes, of which one always waits. On two processors of the
-// host each turn wakes one that sleeps; on one it takes a quarter of the time.
-// So all of a guest is kept on one. Which one is left to chance, and again every
-// other while: many guests then share the processors as fairly as the scheduler
-// has them do.
-
 // stays is how long a guest stays on one processor.
 const stays = 2 * time.Second
 
-// together keeps the processes at pid and below it on one processor until
-// release is called. What cannot be kept there only takes longer.
-func together(pid int) (release func()) {
+// Together keeps the processes at pid and below it on one of the caller's
+// processors until release is called. What cannot be kept there only takes
+// longer.
+//
+// It is for User Mode Linux, which has one processor, and where each fault and
+// system call is a turn of two processes, of which one always waits. On two
+// processors of the host each turn wakes one that sleeps; on one it takes a
+// quarter of the time. Which one is left to chance, and again every other
+// while: many guests then share the processors as fairly as the scheduler has
+// them do.
+func Together(pid int) (release func()) {
 	var all unix.CPUSet
 	if unix.SchedGetaffinity(pid, &all) != nil || all.Count() < 2 {
 		return func() {}

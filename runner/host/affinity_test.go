@@ -1,4 +1,4 @@
-package uml
+package host
 
 import (
 	"bufio"
@@ -31,7 +31,7 @@ func TestTogether(t *testing.T) {
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
 		t.Fatal(line, err)
 	}
-	release := together(pid)
+	release := Together(pid)
 	release()
 	release()
 	var one unix.CPUSet
