@@ -117,7 +117,6 @@ func TestCtrlCWhileBooting(t *testing.T) {
 	}
 	for range 5 {
 		p := sit(t, hutch, "run", "--engine", "kvm", "--accel", "tcg", smallRoot(t), "sh", "-c", "trap '' INT; echo ready; read x; exit 9")
-		found := p.modes()
 		for end := time.Now().Add(30 * time.Second); !slices.ContainsFunc(guestsOf(p.cmd.Process.Pid), boots); time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatal("no process of the guest was seen")
@@ -126,7 +125,7 @@ func TestCtrlCWhileBooting(t *testing.T) {
 		p.types("\x03")
 		p.types("\r")
 		if status := p.ends(); status == 130 {
-			p.waitModes(found)
+			p.waitModes(p.found)
 			return
 		} else if status != 9 { // which is the application's, that was there before
 			t.Fatalf("status %d", status)

@@ -26,6 +26,7 @@ type person struct {
 	master *os.File
 	slave  *os.File
 	cmd    *exec.Cmd
+	found  unix.Termios // as the terminal was set before the program
 
 	mu   sync.Mutex
 	seen bytes.Buffer
@@ -51,6 +52,7 @@ func sit(t *testing.T, name string, args ...string) *person {
 	}
 	p.master = os.NewFile(uintptr(fd), "master")
 	p.resize(30, 100)
+	p.found = p.modes()
 	p.cmd = exec.Command(name, args...)
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = p.slave, p.slave, p.slave
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
