@@ -30,23 +30,23 @@ func explainEnd(r *Result, s *Spec) {
 	case Signaled:
 		// Who ignores the signal sees EFBIG, and ExplainAll has told of it.
 		if known := func(d Denial) bool { return d.Name == "file-size" }; r.Signal == "SIGXFSZ" && l.FileSizeBytes > 0 && !slices.ContainsFunc(r.Denied, known) {
-			limit("file-size", "SIGXFSZ", moreBytes("limits.file_size", l.FileSizeBytes))
+			limit("file-size", "SIGXFSZ", MoreBytes("limits.file_size", l.FileSizeBytes))
 		}
 	case OutOfMemory:
-		limit("memory", "SIGKILL", moreBytes("limits.memory", l.MemoryBytes))
+		limit("memory", "SIGKILL", MoreBytes("limits.memory", l.MemoryBytes))
 	case CPUTime:
 		limit("cpu-time", "SIGKILL", fmt.Sprintf("limits.cpu_time = %q  # it was %v", (2*l.CPUTime).String(), l.CPUTime))
 	case Timeout:
 		limit("timeout", "SIGTERM", fmt.Sprintf("limits.timeout = %q  # it was %v", (2*l.Timeout).String(), l.Timeout))
 	case OutputLimit:
-		limit("output-limit", "SIGKILL", moreBytes("limits.output_limit", l.OutputBytes))
+		limit("output-limit", "SIGKILL", MoreBytes("limits.output_limit", l.OutputBytes))
 	case DiskLimit:
-		limit("disk", "ENOSPC", moreBytes("filesystem.disk", s.Root.Disk))
+		limit("disk", "ENOSPC", MoreBytes("filesystem.disk", s.Root.Disk))
 	}
 }
 
-// moreBytes is the line of a profile that doubles a limit of n bytes.
-func moreBytes(key string, n int64) string {
+// MoreBytes is the line of a profile that doubles a limit of n bytes.
+func MoreBytes(key string, n int64) string {
 	return fmt.Sprintf("%s = %q  # it was %s", key, inUnits(2*n), inUnits(n))
 }
 

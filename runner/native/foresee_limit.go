@@ -5,6 +5,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"hutch/runner"
 )
 
 // descriptorRefusal is of one more open file than limits.open_files allows.
@@ -73,6 +75,5 @@ func (w *watcher) growthRefusal(p *process, name string, a [6]uint64) *refusal {
 	if at < most || int64(at) < 0 {
 		return nil
 	}
-	now := strconv.FormatUint(most, 10)
-	return &refusal{what: refusedLimit, name: "file-size", errno: unix.EFBIG, hint: `limits.file_size = "` + strconv.FormatUint(2*most, 10) + `"  # it was ` + now}
+	return &refusal{what: refusedLimit, name: "file-size", errno: unix.EFBIG, hint: runner.MoreBytes("limits.file_size", int64(most))}
 }
