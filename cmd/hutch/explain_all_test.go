@@ -102,6 +102,8 @@ var accessBoxes = []struct {
 	{"lists", "[landlock]\nread = [\"/usr\", \"/etc\", \"/proc\", \"/dev\"]\nlist = [\"/run\"]\nwrite = [\"/work\", \"/dev\"]\nexecute = [\"/usr\"]\nconnect = [80]\nbind = [8080]\n", nil, []access{
 		{"read", `os.open("/opt", os.O_RDONLY)`, "EACCES", "path /opt openat", `add "/opt" to landlock.list`},
 		{"write", `os.open("/tmp/x", os.O_CREAT|os.O_WRONLY)`, "EACCES", "path /tmp/x openat", `add "/tmp" to landlock.write`},
+		{"a name that is more than a line", `os.mkdir("/work/a\"]\nb") or os.open("/work/a\"]\nb", os.O_RDONLY)`, "EACCES", "path /work/a\"]\nb openat", `add "/work/a\"]\u000Ab" to landlock.list`},
+		{"a name that is no text", `os.mkdir(b"/work/\xff") or os.open(b"/work/\xff", os.O_RDONLY)`, "EACCES", "path /work/\ufffd openat", "none: a profile cannot name a path that is not UTF-8; name one above it in landlock.list"},
 		{"rename in one", `os.close(os.open("/work/a", os.O_CREAT|os.O_WRONLY)) or os.rename("/work/a", "/work/b")`, "0", "", ""},
 		{"make and read", `os.open("/work/c", os.O_CREAT)`, "EACCES", "path /work/c openat", `add "/work" to landlock.read`},
 		{"rename out", `os.rename("/work/b", "/run/a")`, "EXDEV", "", ""},

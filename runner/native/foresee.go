@@ -83,12 +83,17 @@ func (w *watcher) foresee(fd int, n *notification) {
 // own, toml.io.
 func line(key, text, comment string) string {
 	if !utf8.ValidString(text) {
-		return "none: a profile cannot name a path that is not UTF-8; name one above it in " + key
+		return unnamed(key)
 	}
 	if comment != "" {
 		comment = "  # " + comment
 	}
 	return key + " = [" + tomlString(text) + "]" + comment
+}
+
+// unnamed is the hint for what no profile can say.
+func unnamed(key string) string {
+	return "none: a profile cannot name a path that is not UTF-8; name one above it in " + key
 }
 
 // tomlString is a basic string, in which all that does not print is escaped.

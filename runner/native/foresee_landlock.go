@@ -3,6 +3,7 @@ package native
 import (
 	"path"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -149,6 +150,9 @@ func missingIn(at string, lack uint64) string {
 		key = "read"
 	case lack&unix.LANDLOCK_ACCESS_FS_READ_DIR != 0:
 		key = "list"
+	}
+	if !utf8.ValidString(at) {
+		return unnamed("landlock." + key)
 	}
 	return "add " + tomlString(at) + " to landlock." + key
 }
