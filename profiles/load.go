@@ -88,6 +88,9 @@ func (l *loader) file(path, home string) (*Profile, error) {
 	}
 	// Written in two ways it is the same file.
 	same := func(other string) bool { return filepath.Clean(other) == filepath.Clean(path) }
+	if n := len(l.chain); n > 0 && same(l.chain[n-1]) {
+		return nil, fmt.Errorf("%s extends itself", path)
+	}
 	if slices.ContainsFunc(l.chain, same) {
 		return nil, fmt.Errorf("profiles extend each other in a circle: %s", strings.Join(append(l.chain, path), " extends "))
 	}

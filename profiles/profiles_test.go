@@ -156,6 +156,8 @@ extends = ["b"]`,
 extends = ["./a.toml"]`,
 		"self": `version = 1
 extends = ["self"]`,
+		"itself": `version = 1
+extends = ["./itself.toml"]`,
 		"leaves": `version = 1
 extends = ["../` + filepath.Base(outside) + `/x.toml"]`,
 		"linked": `version = 1
@@ -171,6 +173,7 @@ extends = ["defualt"]`,
 	}
 	for name, want := range map[string]string{
 		"a":         "circle",
+		"itself":    "itself.toml extends itself",
 		"self":      "unknown profile \"self\"",
 		"leaves":    "outside of the directories",
 		"linked":    "outside of the directories",

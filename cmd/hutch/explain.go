@@ -25,7 +25,7 @@ func explained(denied []runner.Denial, level string) {
 	for _, d := range denied {
 		total += d.Count
 	}
-	fmt.Fprintf(os.Stderr, "hutch: refused %s:\n", counted(total, "time"))
+	fmt.Fprintf(os.Stderr, "hutch: refused %s:\n", times(total))
 	for _, d := range denied {
 		call := d.Name
 		switch {
@@ -45,7 +45,7 @@ func explained(denied []runner.Denial, level string) {
 		if d.What == "path" && answer == "" {
 			answer = "an empty file or directory in its place"
 		}
-		row("answer", fmt.Sprintf("%s, %s, first after %.3f s", answer, counted(d.Count, "time"), d.FirstSeconds), plain)
+		row("answer", fmt.Sprintf("%s, %s, first after %.3f s", answer, times(d.Count), d.FirstSeconds), plain)
 		by := d.Program
 		if d.Caller != "" {
 			by += " in " + d.Caller
@@ -56,11 +56,11 @@ func explained(denied []runner.Denial, level string) {
 	}
 }
 
-func counted(n int64, what string) string {
+func times(n int64) string {
 	if n == 1 {
 		return "once"
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return several(int(n), "time")
 }
 
 // errorColours are for standard error: none without a terminal, or where the

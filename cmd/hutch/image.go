@@ -315,7 +315,7 @@ func imageGC(c *cli.Context) error {
 	if err != nil {
 		return imageError("", err)
 	}
-	fmt.Fprintf(show, "removed %d images, %d trees (%s) and %d leftovers; %s stay", st.Images, st.Entries, humanSize(st.Bytes), st.Temporaries, humanSize(st.Left))
+	fmt.Fprintf(show, "removed %s, %s (%s) and %s; %s stay", several(st.Images, "image"), several(st.Entries, "tree"), humanSize(st.Bytes), several(st.Temporaries, "leftover"), humanSize(st.Left))
 	if st.Busy > 0 {
 		fmt.Fprintf(show, ", %d that would have gone are in use", st.Busy)
 	}
@@ -339,7 +339,7 @@ func imageVerify(c *cli.Context) error {
 			}
 			fmt.Fprintf(show, "%s: %s (%s)%s\n", d.Entry, printable(d.What), printable(strings.Join(d.Images, ", ")), did)
 		}
-		fmt.Fprintf(show, "%d images and %d trees (%s): %d damaged\n", v.Images, v.Layers, humanSize(v.Bytes), len(v.Damaged))
+		fmt.Fprintf(show, "%s and %s (%s): %d damaged\n", several(v.Images, "image"), several(v.Layers, "tree"), humanSize(v.Bytes), len(v.Damaged))
 		if len(v.Damaged) > 0 {
 			return exit(1)
 		}

@@ -52,6 +52,24 @@ func (k *keeper) write(n int) string {
 	return fmt.Sprintf("mkdir -p /d; i=0; while [ $i -lt 100 ]; do echo %d >/d/$i; i=$((i+1)); done; rm -f /only*; echo %d >/only%d; echo written", n, n, n)
 }
 
+// written starts a script of write in a guest, and returns when it has written.
+func (k *keeper) written(script string) (cmd *exec.Cmd, errs *bytes.Buffer) {
+	k.t.Helper()
+	cmd, errs = k.command("uml", script), &bytes.Buffer{}
+	cmd.Stderr = errs
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err == nil {
+		_, err = out.Read(make([]byte, 8))
+	}
+	if err != nil {
+		k.t.Fatalf("%v: %s", err, errs)
+	}
+	return cmd, errs
+}
+
 // wrote is the run whose writes are kept, all of them: the native engine looks.
 func (k *keeper) wrote() string {
 	k.t.Helper()
@@ -79,19 +97,7 @@ func TestKeepSurvivesKill(t *testing.T) {
 	merging := filepath.Join(k.store, "keep", k.name, "merging")
 	was := "0"
 	for n := 1; n <= 7; n++ {
-		cmd := k.command("uml", k.write(n)+"; "+[]string{"sleep 100", "exit"}[min(n-1, 1)])
-		var errs bytes.Buffer
-		cmd.Stderr = &errs
-		out, err := cmd.StdoutPipe()
-		if err == nil {
-			err = cmd.Start()
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := out.Read(make([]byte, 8)); err != nil {
-			t.Fatalf("%v: %s", err, &errs)
-		}
+		cmd, _ := k.written(k.write(n) + "; " + []string{"sleep 100", "exit"}[min(n-1, 1)])
 		for end := time.Now().Add(20 * time.Second); n > 1; time.Sleep(100 * time.Microsecond) {
 			if _, err := os.Lstat(merging); err == nil {
 				break
@@ -122,19 +128,7 @@ func TestKeepOfALostGuest(t *testing.T) {
 	if out, err := k.command("uml", k.write(1)).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	cmd := k.command("uml", k.write(2)+"; sleep 100")
-	var errs bytes.Buffer
-	cmd.Stderr = &errs
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := out.Read(make([]byte, 8)); err != nil {
-		t.Fatalf("%v: %s", err, &errs)
-	}
+	cmd, errs := k.written(k.write(2) + "; sleep 100")
 	for _, pid := range guestsOf(cmd.Process.Pid) {
 		if p, err := os.FindProcess(pid); err == nil {
 			_ = p.Kill()

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -112,6 +113,14 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// several is a number of things, whose name takes an s when they are several.
+func several(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return strconv.Itoa(n) + " " + thing
 }
 
 // misuse is an error of the command line.
