@@ -37,6 +37,21 @@ func (e *Engine) groups(s *runner.Spec) cgroup.Options {
 	return cgroup.Options{CPUTime: !e.uncounted || s.Limits.CPUTime > 0, Scope: e.scope}
 }
 
+// Limitable is the error that a box with the limits of s would end with for want
+// of control groups: one is made, and removed. It is for who is about to do what
+// takes longer.
+func (e *Engine) Limitable(s *runner.Spec) error {
+	l := cgroupLimits(s.Limits)
+	if l.Empty() {
+		return nil
+	}
+	group, err := cgroup.New("", l, e.groups(s))
+	if err != nil {
+		return limitError(err)
+	}
+	return group.Remove()
+}
+
 // limit finds the place of the control group. On cgroup v2 it makes it, with all
 // its limits, before the box is born, which is to be born in it.
 func (b *box) limit() error {
@@ -46,7 +61,7 @@ func (b *box) limit() error {
 	}
 	place, err := cgroup.Find(l, b.groups)
 	if err != nil {
-		return b.limitError(err)
+		return b.unheld(err)
 	}
 	if b.place = place; place.V2() {
 		return b.makeGroup()
@@ -173,19 +188,24 @@ func (b *box) account() {
 func (b *box) makeGroup() error {
 	group, err := b.place.New("")
 	if err != nil {
-		return b.limitError(err)
+		return b.unheld(err)
 	}
 	b.group = group
 	return nil
 }
 
-// limitError says what cannot be limited, and nothing where that is processor
-// time alone: it is then each process's own, and enforced says so.
-func (b *box) limitError(err error) error {
+// unheld is an error, but for where processor time alone was to be limited: it
+// is then each process's own, and enforced says so.
+func (b *box) unheld(err error) error {
 	if cgroupLimits(b.spec.Limits).Empty() {
 		b.place = nil
 		return nil
 	}
+	return limitError(err)
+}
+
+// limitError says what cannot be limited.
+func limitError(err error) error {
 	e := &runner.Error{
 		Stage: runner.StageStart, Step: "limit the box", Err: err,
 		Hint: "hutch doctor says which limits can be had here",
