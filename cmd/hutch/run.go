@@ -316,7 +316,7 @@ func (q *request) run() (runner.Result, error) {
 		if err != nil {
 			return runner.Result{}, err
 		}
-		q.terminal = t
+		q.terminal, s.Stdin = t, t
 		defer func() { q.terminal.close() }()
 	}
 	if err := s.Start(); err != nil {

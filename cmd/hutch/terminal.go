@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -28,6 +31,8 @@ type terminal struct {
 	guard *guard
 	// booting: there is no application yet to have Ctrl-C.
 	booting bool
+	// suspended: suspend has stopped hutch.
+	suspended bool
 	// changes are SIGWINCH, SIGTSTP and SIGCONT.
 	changes chan os.Signal
 }
@@ -109,7 +114,7 @@ func openTerminal(booting bool) (*terminal, error) {
 }
 
 // raw makes the terminal pass every byte on, as cfmakeraw(3) does. Where hutch
-// is in the background this stops it until it is in the foreground again
+// is started in the background this stops it until it is in the foreground
 // (SIGTTOU), as it should.
 func (t *terminal) raw() {
 	if t.fd < 0 {
@@ -129,10 +134,48 @@ func (t *terminal) raw() {
 }
 
 // restore puts the terminal back as it was found, once what was written has
-// been shown.
+// been shown. In the background that has been done already.
 func (t *terminal) restore() {
-	if t.fd >= 0 {
+	if t.fd >= 0 && t.job() != elsewhere {
 		unix.IoctlSetTermios(t.fd, unix.TCSETSW, &t.found)
+	}
+}
+
+// Where a terminal's keys go.
+const (
+	here      = iota // to this job, or it is no job's
+	elsewhere        // to another job: this one is in the background
+	nowhere          // nobody has it any more
+)
+
+// job asks the terminal, tcgetpgrp(3).
+func (t *terminal) job() int {
+	group, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP)
+	switch {
+	case err == unix.EIO:
+		return nowhere
+	case err == nil && group != unix.Getpgrp():
+		return elsewhere
+	}
+	return here
+}
+
+// Read reads what is typed, and waits while that is for another job: EIO is what
+// the kernel answers who ignores SIGTTIN, read(2). A job that the shell brings
+// back while it runs gets no SIGCONT.
+func (t *terminal) Read(b []byte) (int, error) {
+	for {
+		n, err := os.Stdin.Read(b)
+		if n > 0 || t.fd < 0 || !errors.Is(err, unix.EIO) || t.job() != elsewhere {
+			return n, err
+		}
+		for t.job() == elsewhere {
+			time.Sleep(20 * time.Millisecond)
+		}
+		if t.job() == here {
+			t.raw()
+			t.box.Resize(terminalSize())
+		}
 	}
 }
 
@@ -157,9 +200,13 @@ func (t *terminal) follow(box *runner.Sandbox) {
 	if p, ok := box.Process.(runner.TerminalProcess); ok {
 		stopped = p.Stopped()
 	}
+	// In the background hutch goes on, and leaves the terminal alone. To be stopped
+	// there would keep the application from what a signal asks of it.
+	signal.Ignore(unix.SIGTTIN, unix.SIGTTOU)
 	// What changed while the box was made.
 	box.Resize(terminalSize())
 	go func() {
+		runtime.LockOSThread() // the signal of suspend is this thread's
 		for {
 			select {
 			case <-stopped:
@@ -183,11 +230,15 @@ func (t *terminal) follow(box *runner.Sandbox) {
 
 // suspend stops hutch and its whole job, as the application has been.
 func (t *terminal) suspend() {
+	t.restore()
+	// The kernel has a stopped job go on when its shell ends, but not one of which
+	// some threads are still about to stop.
+	unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGCONT), 0, 0, 0)
 	if orphaned() {
-		t.box.Signal(unix.SIGCONT)
+		t.resume()
 		return
 	}
-	t.restore()
+	t.suspended = true
 	unix.Kill(0, unix.SIGSTOP)
 	// Here hutch goes on: SIGCONT, which is also in changes, does the rest.
 }
@@ -223,9 +274,17 @@ func parent(pid int) int {
 	return ppid
 }
 
-// resume goes on after a stop, whoever stopped hutch.
+// resume goes on after a stop, whoever stopped hutch: with the terminal, or
+// without it in the background, as after bg or kill.
 func (t *terminal) resume() {
-	t.raw()
+	unix.Prctl(unix.PR_SET_PDEATHSIG, 0, 0, 0, 0)
+	if t.fd >= 0 && t.job() == here {
+		t.raw()
+	}
 	t.box.Resize(terminalSize())
+	if t.suspended && orphaned() { // as the kernel does when the shell of a stopped job ends, setpgid(2)
+		t.box.Signal(unix.SIGHUP)
+	}
+	t.suspended = false
 	t.box.Signal(unix.SIGCONT)
 }

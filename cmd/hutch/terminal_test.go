@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -259,9 +260,64 @@ func TestTerminalSuspend(t *testing.T) {
 	await(t, "the application", func() bool { return inForeground(mark) })
 	p.types("\x1a")
 	p.sees(`Stopped.*outer> `)
-	p.types("kill %1; wait; echo gone\r")
-	p.sees(`gone\r\n`)
+	p.types("kill %1\r")
+	await(t, "its end", func() bool { return !runs(mark) })
+	p.types("\r")
+	p.sees(`Exit 143`)
 	p.types("exit\r")
+}
+
+// In the background the application goes on without the terminal, until it is
+// in the foreground again.
+func TestTerminalBackground(t *testing.T) {
+	p, dir := shell(t), t.TempDir()
+	p.types("hutch run --bind " + dir + ":/mnt host -- sh -c 'echo re\"\"ady; until [ -e /mnt/go ]; do sleep 0.01; done; " +
+		"echo wor\"\"king; read x; echo \"got $x\"; read y; echo \"got $y\"; exit 5'\r")
+	p.sees(`ready\r\n`)
+	p.types("\x1a")
+	p.sees(`Stopped.*outer> `)
+	p.types("bg\r")
+	p.sees(`hutch run .* &\r\n.*outer> `)
+	p.types("echo mi\"\"ne; stty -a\r")
+	p.sees(`mine\r\n`)
+	if out := p.sees(`-?icanon.*-?echo .*outer> `); strings.Contains(out, "-icanon") || strings.Contains(out, "-echo ") {
+		t.Errorf("the terminal is raw while hutch is in the background: %s", out)
+	}
+	p.types("touch " + dir + "/go\r")
+	p.sees(`working[\r\n]`)
+	p.types("fg\r")
+	p.sees(`hutch run .*\r\n`)
+	p.types("one\r")
+	p.sees(`got one\r\n`)
+	p.types("two\r")
+	p.sees(`got two\r\n.*outer> `)
+	p.types("echo status $?\r")
+	p.sees(`status 5\r\n`)
+	p.types("exit\r")
+}
+
+// A job that is stopped, or about to be, ends with its shell.
+func TestTerminalShellKilled(t *testing.T) {
+	for i := range 60 {
+		p := shell(t)
+		mark := sleepMark()
+		p.types("hutch run host -- sleep " + mark + "\r")
+		await(t, "the application", func() bool { return inForeground(mark) })
+		p.types("\x1a")
+		time.Sleep(3*time.Millisecond + time.Duration(i)*50*time.Microsecond) // hutch is stopping
+		p.cmd.Process.Kill()
+		p.cmd.Wait()
+		await(t, "its end", func() bool { return !runs(mark) })
+	}
+}
+
+// runs says that there is a process with this mark, hutch or its application.
+func runs(mark string) bool {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	return slices.ContainsFunc(files, func(f string) bool {
+		data, err := os.ReadFile(f)
+		return err == nil && strings.Contains(string(data), "sleep\x00"+mark+"\x00")
+	})
 }
 
 // sleepMark is a time to sleep that no other process has.
