@@ -179,6 +179,18 @@ type sigaction struct {
 	handler, flags, restorer, mask uintptr
 }
 
+// usualAction has sig do what it usually does, and returns what it did.
+func usualAction(sig syscall.Signal) (old sigaction) {
+	var usual sigaction
+	syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&usual)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
+	return old
+}
+
+// setAction undoes usualAction.
+func setAction(sig syscall.Signal, action sigaction) {
+	syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
+}
+
 // handlerAddress is what the kernel is to call, and what that returns to.
 func handlerAddress() (handler, restorer uintptr)
 
@@ -195,8 +207,7 @@ func listen(terminal bool) {
 		list = list[:len(list)-1] // that one is then for the terminal of the box
 	}
 	// The runtime catches SIGCHLD for nobody: an end need not wait for that.
-	var usual sigaction
-	syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&usual)), 0, 8, 0, 0)
+	usualAction(unix.SIGCHLD)
 	const onStack, restart, withRestorer = 0x08000000, 0x10000000, 0x04000000
 	now := sigaction{flags: onStack | restart}
 	now.handler, now.restorer = handlerAddress()

@@ -31,8 +31,9 @@ type terminal struct {
 	guard *guard
 	// booting: there is no application yet to have Ctrl-C.
 	booting bool
-	// suspended: suspend has stopped hutch.
+	// suspended: suspend has stopped hutch, and set SIGTSTP to what it usually does.
 	suspended bool
+	tstp      sigaction // what it did before
 	// changes are SIGWINCH, SIGTSTP and SIGCONT.
 	changes chan os.Signal
 }
@@ -228,24 +229,30 @@ func (t *terminal) follow(box *runner.Sandbox) {
 	}()
 }
 
-// suspend stops hutch and its whole job, as the application has been.
+// suspend stops hutch and its whole job, as the application has been. The kernel
+// drops SIGTSTP, unlike SIGSTOP, where no shell is left to have the job go on,
+// setpgid(2). It has a stopped job go on when its shell ends, but not one of
+// which some threads are still about to stop: so the shell's end is SIGCONT.
 func (t *terminal) suspend() {
 	t.restore()
-	// The kernel has a stopped job go on when its shell ends, but not one of which
-	// some threads are still about to stop.
 	unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGCONT), 0, 0, 0)
 	if orphaned() {
 		t.resume()
 		return
 	}
 	t.suspended = true
-	unix.Kill(0, unix.SIGSTOP)
-	// Here hutch goes on: SIGCONT, which is also in changes, does the rest.
+	t.tstp = usualAction(unix.SIGTSTP)
+	unix.Kill(0, unix.SIGTSTP)
+	// Here hutch goes on: SIGCONT, which is also in changes, does the rest, but
+	// where it came before the stop.
+	if orphaned() {
+		t.resume()
+	}
 }
 
 // orphaned says that no shell has hutch as a job, so that nobody would have it
 // go on after a stop: it was started by a window, by ssh or as a session of its
-// own. The kernel drops SIGTSTP then, setpgid(2), but not SIGSTOP.
+// own.
 func orphaned() bool {
 	group := unix.Getpgrp()
 	session, _ := unix.Getsid(0)
@@ -278,6 +285,9 @@ func parent(pid int) int {
 // without it in the background, as after bg or kill.
 func (t *terminal) resume() {
 	unix.Prctl(unix.PR_SET_PDEATHSIG, 0, 0, 0, 0)
+	if t.suspended {
+		setAction(unix.SIGTSTP, t.tstp)
+	}
 	if t.fd >= 0 && t.job() == here {
 		t.raw()
 	}

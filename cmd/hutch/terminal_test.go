@@ -261,9 +261,12 @@ func TestTerminalSuspend(t *testing.T) {
 	p.types("\x1a")
 	p.sees(`Stopped.*outer> `)
 	p.types("kill %1\r")
-	await(t, "its end", func() bool { return !runs(mark) })
-	p.types("\r")
-	p.sees(`Exit 143`)
+	await(t, "its end", func() bool { // which the shell tells before a prompt
+		p.types("\r")
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return strings.Contains(p.seen.String(), "Exit 143")
+	})
 	p.types("exit\r")
 }
 
@@ -271,7 +274,10 @@ func TestTerminalSuspend(t *testing.T) {
 // in the foreground again.
 func TestTerminalBackground(t *testing.T) {
 	p, dir := shell(t), t.TempDir()
-	p.types("hutch run --bind " + dir + ":/mnt host -- sh -c 'echo re\"\"ady; until [ -e /mnt/go ]; do sleep 0.01; done; " +
+	if err := unix.Mkfifo(dir+"/go", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.types("hutch run --bind " + dir + ":/mnt host -- sh -c 'echo re\"\"ady; : </mnt/go; " +
 		"echo wor\"\"king; read x; echo \"got $x\"; read y; echo \"got $y\"; exit 5'\r")
 	p.sees(`ready\r\n`)
 	p.types("\x1a")
@@ -283,7 +289,7 @@ func TestTerminalBackground(t *testing.T) {
 	if out := p.sees(`-?icanon.*-?echo .*outer> `); strings.Contains(out, "-icanon") || strings.Contains(out, "-echo ") {
 		t.Errorf("the terminal is raw while hutch is in the background: %s", out)
 	}
-	p.types("touch " + dir + "/go\r")
+	p.types(": >" + dir + "/go\r")
 	p.sees(`working[\r\n]`)
 	p.types("fg\r")
 	p.sees(`hutch run .*\r\n`)
@@ -308,6 +314,20 @@ func TestTerminalShellKilled(t *testing.T) {
 		p.cmd.Process.Kill()
 		p.cmd.Wait()
 		await(t, "its end", func() bool { return !runs(mark) })
+	}
+}
+
+// When the terminal is gone, what is stopped beside the application goes on: a
+// shell that waits for it would else never see the hang-up.
+func TestTerminalHangUp(t *testing.T) {
+	p := sit(t, "hutch", "run", "host", "--", "sh", "-c",
+		`trap 'exit 9' HUP
+		(until grep -qs '^State:.T' /proc/[0-9]*/status; do sleep 0.01; done; echo ready) &
+		sh -c 'kill -STOP $$'; echo went on`)
+	p.sees(`ready\r\n`)
+	p.cmd.Process.Signal(unix.SIGHUP)
+	if status := p.ends(); status != 9 {
+		t.Errorf("status %d, want the application's 9", status)
 	}
 }
 

@@ -8,7 +8,8 @@
  *
  * With an argument it leads the session of a terminal, of which the application
  * is a job: then it also tells when that stops, and SIGCONT is for all of the
- * job's process group.
+ * job's process group. SIGHUP is a terminal that is gone: as there, SIGCONT comes
+ * after it, for whom is stopped.
  *
  * No C library: a page of code, so that a thousand boxes cost a thousand
  * pages. It starts with every signal blocked and without a capability but
@@ -43,7 +44,7 @@ static long call(long nr, long a, long b, long c, long d)
 }
 #endif
 
-enum { APPLICATION = 2, WNOHANG = 1, WUNTRACED = 2, ECHILD = 10, SIGCHLD = 17, SIGCONT = 18 };
+enum { APPLICATION = 2, WNOHANG = 1, WUNTRACED = 2, ECHILD = 10, SIGHUP = 1, SIGCHLD = 17, SIGCONT = 18 };
 
 /* Leaves with the application's status told, once there is one. */
 static void reap(int terminal)
@@ -81,5 +82,7 @@ __attribute__((used)) void begin(long *stack)
 		long sig = call(NR_sigtimedwait, (long)&all, 0, 0, sizeof(all));
 		if (sig > 0 && sig != SIGCHLD)
 			call(NR_kill, terminal && sig == SIGCONT ? -APPLICATION : APPLICATION, sig, 0, 0);
+		if (terminal && sig == SIGHUP)
+			call(NR_kill, -APPLICATION, SIGCONT, 0, 0);
 	}
 }
